@@ -83,6 +83,16 @@ class TestLooking:
         ]
         assert (view.ready, view.delayed, len(view)) == (1, 1, 2)
 
+    def test_what_is_to_come_later_is_counted_and_is_not_in_it(self, broker, client):
+        queue = unique("later")
+        assert broker.queue(queue).scheduled == 0
+        for text in ("tea", "coffee"):
+            client.message(queue, text, delay=3600, schedule_id=text, confirm=True)
+        assert broker.queue(queue).scheduled == 2
+        assert (broker.queue(queue).ready, len(broker.queue(queue))) == (0, 0)
+        client.cancel_schedule(queue, "tea")
+        assert broker.queue(queue).scheduled == 1
+
     def test_a_message_with_a_consumer_is_counted_and_not_shown(self, broker, client):
         view = broker.queue(unique())
         with client.subscribe(view.name, "client-individual", send_acks=False, receipt=True):

@@ -25,6 +25,7 @@ from stompy.records import Rows
 from stompy.sql_query import MOST_BYTES, SECONDS, SqlQuery
 from stompy_broker.admin.asking import KnownFigures, ask, look_through
 from stompy_broker.admin.message_rows import message_rows
+from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.destinations.names import scheduled_for
@@ -84,6 +85,15 @@ class Queries:
         if queue is None:
             return None
         return QueueStats.of(name, await self._done(ask(queue.stats)))
+
+    async def scheduled(self, destination: str) -> int:
+        """Say how many messages are to come later to a destination.
+
+        Args:
+            destination: with its prefix.
+        """
+        counts = await self._done(ScheduledCounts().read(list(self._router.queues.values())))
+        return counts.get(destination, 0)
 
     async def browse(self, name: str) -> list[STOMPFrame]:
         """Give the messages that wait in a queue, as consumers would get them, next one first.

@@ -172,6 +172,11 @@ class QueueView:
         return self.stats.delayed
 
     @property
+    def scheduled(self) -> int:
+        """How many messages are to come to it later. They are not in it yet."""
+        return self._await(lambda broker: broker.queries.scheduled(_QUEUE + self.name))
+
+    @property
     def unacked(self) -> int:
         """How many messages are with consumers, not settled."""
         return self.stats.unacked

@@ -27,6 +27,8 @@ _FEW = 5
 """Messages of a burst of which it is worth telling that most are used."""
 _AGAIN_SECONDS = 60.0
 """The same is told again after this time at the earliest."""
+_WHAT = {"stored_messages": "messages in queues", "stored_bytes": "bytes in queues"}
+"""What a user has too much of, in words, where the key is no such word itself."""
 _KEPT = 1000
 """Users who are gone, and are looked at again only when there are more than twice as many."""
 
@@ -170,7 +172,7 @@ class UserQuota:
             self.note(key, used, limit)
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"user {self.name[:60]!r} may have no more: {limit} are the limit "
+                f"user {self.name[:60]!r} may have {limit} {_WHAT.get(key, key)}, and no more "
                 f"(quota.{self.index}.{key})",
                 details={"quota": key},
             )
