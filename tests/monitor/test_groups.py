@@ -1,4 +1,4 @@
-"""A queue in full says who has which message groups."""
+"""Whose turn it is, on the screen: who has which message groups, and who stands by."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ def test_the_lines_are_harmless_and_say_what_is_left_out() -> None:
     assert first.endswith(": nobody, 2 waiting, 0 unsettled")
     assert (second, rest) == ("b: s-1, 0 waiting, 1 unsettled", "and 1 more")
     assert group_lines({}) == ""
+
+
+@on_a_loop
+async def test_who_stands_by_is_seen_on_a_narrow_screen_too() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        for _ in range(2):
+            client.subscription("/queue/ledger", single_active=True)
+        where = Options(view="subscriptions")
+        async with dashboard(broker.url, where, size=(100, 30)) as drive:
+            await drive.until(lambda: len(drive.keys) == 2)
+            await drive.see("standby")
+            assert drive.text().count("standby") == 1

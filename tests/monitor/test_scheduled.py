@@ -54,6 +54,17 @@ async def test_what_is_to_come_is_seen_next_one_first(broker: RunningBroker) -> 
 
 
 @on_a_loop
+async def test_help_says_what_the_keys_do_with_it(broker: RunningBroker) -> None:
+    schedule(broker, "a", at=FAR)
+    async with dashboard(broker.url, SCHEDULED) as drive:
+        await drive.until(lambda: len(drive.keys) == 1)
+        await drive.press("question_mark")
+        for verb in ("Reschedule", "Send now", "End"):
+            await drive.see(f" {verb} ")
+        assert " Retry " not in drive.text()
+
+
+@on_a_loop
 async def test_one_is_cancelled(broker: RunningBroker) -> None:
     schedule(broker, "a", cron="0 9 * * *", schedule_id="daily")
     async with dashboard(broker.url, SCHEDULED) as drive:

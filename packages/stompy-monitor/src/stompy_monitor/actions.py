@@ -277,6 +277,13 @@ def chosen(action: Action, row: Row) -> Action:
     return RESUME if action is PAUSE and paused else action
 
 
+def verbs_for(rows: Sequence[Row]) -> dict[str, str]:
+    """What the keys of actions do with these rows, by the names of their bindings."""
+    if not rows:
+        return {}
+    return {f"act.{action.name}": chosen(action, rows[0]).verb for action in ACTIONS}
+
+
 def matched(result: Mapping[str, object]) -> int | None:
     """How many things a dry run found."""
     for name in ("matched", "messages", "count"):

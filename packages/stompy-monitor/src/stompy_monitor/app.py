@@ -21,7 +21,7 @@ from textual.screen import Screen
 from stompy import OutcomeUnknown
 from stompy.admin import CommandError, Request
 from stompy_monitor import themes
-from stompy_monitor.actions import ACTIONS, QUEUE, queue_of
+from stompy_monitor.actions import ACTIONS, QUEUE, queue_of, verbs_for
 from stompy_monitor.dashboard import DEFAULT, Dashboard, Options
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.filter import Compare, Expression, ExpressionError, parse
@@ -400,9 +400,10 @@ class MonitorApp(App[int]):
         screen = self.screen
         if isinstance(screen, MonitorScreen):
             title = f"stompy-monitor · {' › '.join(screen.path)}"
-            kinds = {row.kind for row in screen.rows_to_act_on()}
+            rows = screen.rows_to_act_on()
+            kinds = {row.kind for row in rows}
             idle = {f"act.{a.name}" for a in ACTIONS if not any(map(a.applies_to, kinds))}
-            self.push_screen(TextDialog(help_page(screen, title, idle)))
+            self.push_screen(TextDialog(help_page(screen, title, idle, verbs_for(rows))))
 
     async def action_quit(self) -> None:
         """End the program."""

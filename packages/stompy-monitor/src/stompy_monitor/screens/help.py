@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 from textual.content import Content
 from textual.screen import Screen
@@ -15,20 +15,27 @@ _FILTER = (
 )
 
 
-def help_page(screen: Screen[None], title: str, leave_out: Container[str] = ()) -> Content:
+def help_page(
+    screen: Screen[None],
+    title: str,
+    leave_out: Container[str] = (),
+    words: Mapping[str, str] | None = None,
+) -> Content:
     """What each key does, grouped by where it is bound.
 
     Args:
         screen: below the help.
         title: of that screen.
         leave_out: bindings that do nothing there.
+        words: what bindings do there, where that is not what they say themselves.
     """
     parts: list[tuple[str, str]] = [(f"{title}\n", "bold $primary")]
     groups: dict[str, dict[str, list[str]]] = {group: {} for group in _GROUPS.values()}
     for _, binding, enabled, _ in screen.active_bindings.values():
         if enabled and binding.id and binding.description and binding.id not in leave_out:
             group = _GROUPS.get(binding.id.partition(".")[0], "Program")
-            keys = groups[group].setdefault(binding.description, [])
+            does = (words or {}).get(binding.id, binding.description)
+            keys = groups[group].setdefault(does, [])
             shown = screen.app.get_key_display(binding)
             if shown not in keys:
                 keys.append(shown)

@@ -370,17 +370,20 @@ def queue_state(rank: Rank = Rank.WIDE) -> Column:
 
 
 def standing(rank: Rank = Rank.NORMAL) -> Column:
-    """How a subscription keeps up."""
+    """How a subscription keeps up, or that it stands by: TURN needs a wide terminal."""
 
     def show(row: Row) -> str:
         if row.value("stuck"):
             return "stuck"
-        return "slow" if row.value("slow") else ""
+        if row.value("slow"):
+            return "slow"
+        return "standby" if turn_of(row) == "standby" else ""
 
     def key(row: Row) -> SortKey:
         return (1, 2 if row.value("stuck") else 1 if row.value("slow") else 0, "")
 
-    tint = lambda row: {"stuck": "critical", "slow": "warn"}.get(show(row), "")  # noqa: E731
+    tones = {"stuck": "critical", "slow": "warn", "standby": "dim"}
+    tint = lambda row: tones.get(show(row), "")  # noqa: E731
     return Column("stuck", "STATE", 7, rank, show, key, tone=tint)
 
 
