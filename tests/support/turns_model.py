@@ -564,7 +564,8 @@ class Model:
         wait = self.in_state("waiting")
         # What ended while nobody wanted it goes when somebody does, or a look finds it.
         over = {one.body for one in self.in_state("expired", "dead")}
-        missing = {one.body for one in wait} - set(found)
+        sure = [one for one in wait if not self.may_be_over(one)]
+        missing = {one.body for one in sure} - set(found)
         hold(not missing, f"lost: {missing} of {wait}")
         more = set(found) - {one.body for one in wait} - over
         hold(not more, f"there are {more} that nobody knows of")
@@ -572,7 +573,7 @@ class Model:
         held = self.in_state("held")
         hold(told.unacked == len(held), f"{told.unacked} unacked, and {held} are held")
         count = told.ready + told.delayed
-        hold(len(wait) <= count <= len(wait) + len(over), f"{told}, and {wait} wait")
+        hold(len(sure) <= count <= len(wait) + len(over), f"{told}, and {wait} wait")
         should = self.deliverable()
         hold(not should, f"waits: {should[:1]}, of {self.clients}")
 
