@@ -432,6 +432,8 @@ class Model:
                 continue
             if 0 <= self.now - earlier.due < _MOMENT or self.may_be_over(earlier):
                 continue  # at this very moment it may, or may not yet
+            if earlier.group and any(map(self.may_be_over, self.of_group(earlier, "waiting"))):
+                continue  # its group goes on when the one that has ended was looked for
             if not self.may_get(earlier, client) and not self._may_be_forgotten(earlier, client):
                 raise RuleError(f"{sent} went to {client}, and {earlier} goes first")
         self.take(sent, client, message)
