@@ -38,7 +38,6 @@ def test_anything_else_is_none(text: str) -> None:
 def test_a_burst_is_what_a_second_brings_and_at_least_one() -> None:
     assert Rate(10).burst == Rate(600, 60).burst == Rate(36_000, 3600).burst == 10
     assert Rate(1, 60).burst == 1
-    assert Rate(600, 60).per_second == 10
 
 
 def test_a_setting_may_be_empty_and_keeps_its_text() -> None:

@@ -34,11 +34,6 @@ class Rate(NamedTuple):
     seconds: int = 1
 
     @property
-    def per_second(self) -> float:
-        """How many in a second."""
-        return self.amount / self.seconds
-
-    @property
     def burst(self) -> float:
         """How many may come at once, after a pause: what a second brings, and at least one."""
         return max(1.0, self.amount / self.seconds)

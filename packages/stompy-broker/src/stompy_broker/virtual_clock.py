@@ -60,6 +60,7 @@ _WORDS: Final = {
     "ScheduleQueue._ring": "messages that were scheduled are sent",
     "TurnLine._serve": "users who have used up a quota go on",
     "GroupTable._ring": "groups that were held go on",
+    "DeliveryRate._ring": "a queue hands out again, at its rate",
     "ActiveConsumer._ring": "a consumer waits no longer to become the active one",
     "_Open.__init__.<locals>.<lambda>": "a request that nobody replied to is answered",
     "UnmatchedWatch._tell": "messages that nobody takes are told of",

@@ -1,9 +1,10 @@
 """Who gets the next message of a queue whose consumers choose (**hot path** of such a queue).
 
 A queue has one while at least one of its consumers has a selector or a priority, or asks to be the
-only one, and then passes everything by it. It does there what the queue itself does else, in the
-same order: a message goes to the consumer whose turn it is, of those that take it; what is handed
-out is the first message that any of those who wait takes.
+only one; while messages of it have groups; and while its policy deals in turn or at a rate. It then
+passes everything by it. It does there what the queue itself does else, in the same order: a message
+goes to the consumer whose turn it is, of those that take it; what is handed out is the first
+message that any of those who wait takes, and that its group lets go.
 
 Invariants:
 
