@@ -142,6 +142,19 @@ def test_it_runs_until_nothing_is_due() -> None:
     with_clock(test)
 
 
+def test_it_stays_at_the_last_event_that_it_may_go_to() -> None:
+    async def test(clock: VirtualClock) -> None:
+        fires = Fires(clock)
+        upkeep = clock.clock.upkeep.timer(lambda: upkeep.set(clock.clock.now() + 1))
+        upkeep.set(clock.clock.now() + 1)
+        fires.at("one", 60)
+        fires.at("far", 3600)
+        assert await clock.run_until_idle("10 min") == timedelta(minutes=1)
+        assert [name for name, _ in fires.told] == ["one"]
+
+    with_clock(test)
+
+
 def test_it_runs_no_further_than_it_may() -> None:
     async def test(clock: VirtualClock) -> None:
         fires = Fires(clock)
@@ -177,6 +190,8 @@ def test_it_goes_to_a_time() -> None:
             await clock.advance_to(START)
         with pytest.raises(ValueError, match="time zone"):
             await clock.advance_to(datetime(2040, 1, 1))
+        with pytest.raises(ValueError, match="calendar"):
+            await clock.advance("4000000 days")
         with pytest.raises(ValueError, match="forward"):
             await clock.advance(-1)
         assert clock.now == later

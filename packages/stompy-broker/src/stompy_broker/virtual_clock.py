@@ -188,6 +188,10 @@ class VirtualClock:
             ValueError: that is no span of time.
         """
         seconds = seconds_of(by)
+        try:
+            self._datetime(self._seconds() + seconds)
+        except OverflowError:
+            raise ValueError(f"time goes no further than the calendar: not by {by}") from None
 
         async def move() -> datetime:
             await self._move(self._now + seconds, settled)
@@ -293,7 +297,7 @@ class VirtualClock:
         if settled:
             await self._all_settled()
         others = self._loop.time() + _OTHERS
-        while (when := self._next(only_events)) is not None and when <= target:
+        while (when := self._next(only_events, target)) is not None and when <= target:
             self._now = max(self._now, when)
             self._fire()
             if await self._clients_woken() or self._is_busy:
@@ -307,10 +311,10 @@ class VirtualClock:
             self._now = max(self._now, target)
         await self._rest()
 
-    def _next(self, only_events: bool) -> float | None:
-        """When something is due next."""
+    def _next(self, only_events: bool, until: float = _NEVER) -> float | None:
+        """When something is due next; of events, if one is due by then."""
         event, upkeep = self.clock.next_timer(), self.clock.upkeep.next_timer()
-        if event is None and only_events:
+        if only_events and (event is None or event.when is None or event.when > until):
             return None
         times = [timer.when for timer in (event, upkeep) if timer is not None]
         times.append(self._waiters.next())
