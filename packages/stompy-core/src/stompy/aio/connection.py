@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         epoch: its number; the session sets it, like the next two.
         dialect: the ways of its broker.
         subscriptions: what is owed for its messages.
-        last_received: when the last bytes came, in the time of the event loop.
+        last_received: when the last bytes came, by the clock that it goes by.
     """
 
     def __init__(
@@ -276,7 +276,7 @@ class Connection(asyncio.Protocol):
         transport.write(data)
         self._traffic.bytes_sent += len(data)
         if self.protocol.heart_beat is not None:
-            self.protocol.heart_beat.sent(self.now())
+            self.protocol.heart_beat.sent(self._now())
 
     def pause_writing(self) -> None:
         """Gather frames in here: the socket takes no more."""
@@ -299,7 +299,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read bytes, and hand on the frames that they complete."""
         protocol = self.protocol
-        self.last_received = now = self.now()
+        self.last_received = now = self._now()
         frames = protocol.receive_data(data, now)
         self._unaccounted += len(data)
         if not self._answer.done():
