@@ -317,6 +317,41 @@ def test_what_cannot_be_written_uses_up_the_rate_as_well() -> None:
     assert figures(queue).ready == 2
 
 
+@pytest.mark.parametrize("rate", ["", "2/s"])
+def test_another_rate_holds_for_nobody_who_was_too_fast_for_the_one_before(rate: str) -> None:
+    time = Time()
+    router = make_router(time, fair(group_rate="1/h"))
+    queue = router.queue("q")
+    assert isinstance(queue, LocalQueue)
+    taker = take(queue, 100)
+    for number in range(5):
+        send(router, str(number), "a")
+    assert bodies(taker) == ["0"]
+    queue.renew_policy(fair(group_rate=rate))
+    step(time)
+    assert bodies(taker) == [str(number) for number in range(3 if rate else 5)]
+    time.advance(1)
+    assert len(taker.taken) == 5
+
+
+def test_another_rate_lets_nobody_go_who_is_held_for_another_reason() -> None:
+    time = Time()
+    router = make_router(time, fair(group_rate="1/min"))
+    queue = router.queue("q")
+    assert isinstance(queue, LocalQueue)
+    taker = take(queue, 100)
+    for number in range(3):
+        send(router, str(number), "a")
+    settle(queue, taker, taker.taken[0], Rejection(requeue=True, delay=20, whole_group=True))
+    queue.renew_policy(fair())
+    step(time)
+    time.advance(19)
+    assert bodies(taker) == ["0"]
+    time.advance(1)
+    step(time)
+    assert bodies(taker) == ["0", "0", "1", "2"]
+
+
 # -- holds ---------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ class GroupPace:
         held: the groups that wait for a time.
     """
 
-    __slots__ = ("_clock", "_due", "_last", "_rate", "_rounds", "bound", "held")
+    __slots__ = ("_clock", "_due", "_last", "_rate", "_rounds", "_too_fast", "bound", "held")
 
     def __init__(self, clock: Clock) -> None:
         self.bound = False
@@ -38,6 +38,8 @@ class GroupPace:
         self._rate: Rate | None = None
         self._due: list[tuple[float, int, MessageGroup]] = []  # when those may go on
         self._last = 0
+        # The groups that wait because they were too fast, and until when they are held anyhow.
+        self._too_fast: dict[MessageGroup, float] = {}
 
     def renew(self, policy: Policy) -> bool:
         """Go by another policy from now on; say whether groups have to begin anew."""
@@ -49,13 +51,17 @@ class GroupPace:
         elif self._rounds is None or self._rounds.by_bytes != by_bytes:
             self._rounds = FairRounds(by_bytes=by_bytes)
         self.bound = self._rate is not None or self._rounds is not None
-        return before != (self._rate, by_bytes)
+        if before == (self._rate, by_bytes):
+            return False
+        self._hurry()
+        return True
 
     def may(self, group: MessageGroup) -> bool:
         """Whether it is a group's turn, and it is not too fast; else it waits for that here."""
         ready = self.ready_at(group)
         if ready:
             self.hold(group, ready)
+            self._too_fast[group] = 0.0
             return False
         if self._rounds is not None and not self._rounds.may(group):
             self._rounds.wait(group)
@@ -120,6 +126,8 @@ class GroupPace:
     def hold(self, group: MessageGroup, until: float) -> None:
         """Have a group wait until a time on the clock, if it does not wait longer already."""
         self.held[group] = None
+        if group in self._too_fast:
+            self._too_fast[group] = max(until, self._too_fast[group])
         if until > group.held_until:
             group.held_until = until
             self._last += 1
@@ -129,6 +137,15 @@ class GroupPace:
         """Let a group go on that was held."""
         group.held_until = 0.0
         self.held.pop(group, None)
+        self._too_fast.pop(group, None)
+
+    def _hurry(self) -> None:
+        """Hold no group any more because it was too fast: it may be so fast now."""
+        waiting = dict(self._too_fast)
+        for group, until in waiting.items():
+            self.let_go(group)
+            if until > self._clock.now():
+                self.hold(group, until)
 
     @property
     def next_due(self) -> float:

@@ -150,6 +150,7 @@ class GroupTable(GroupKeeper):
         self.sticky = policy.keeps_owners
         self._register.header = "" if policy.fair_by in GROUP else policy.fair_by
         anew = self.pace.renew(policy)
+        self._set_timer()
         for group in self:
             if anew:
                 group.begin_anew()
@@ -570,8 +571,7 @@ class GroupTable(GroupKeeper):
 
     def _ring(self) -> None:
         self._show_some(self.pace.due(self._clock.now()))
-        if self.pace.held:
-            self._set_timer()
+        self._set_timer()
         self._wake()
 
     def _end_round(self) -> None:
