@@ -296,6 +296,12 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
         ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES
     ),
+    ForeignHeader(
+        ("AMQ_SCHEDULER_ACTION",),
+        (_SEND,),
+        "the scheduler shows or removes what waits; the scheduled.* commands and "
+        "x-schedule-cancel do that",
+    ),
 )
 """All that are known. What an application may use for its own data is not among them."""
 

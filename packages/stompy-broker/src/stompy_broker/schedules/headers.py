@@ -39,6 +39,12 @@ LATEST: Final = 253_370_764_800_000
 _MOST_REPEATS: Final = 2**31 - 1
 _LONGEST_NAME: Final = 200
 _MOST_DIGITS: Final = 18
+_UNITS: Final = {
+    DELAY: " of milliseconds",
+    PERIOD: " of milliseconds",
+    AT: ", milliseconds since 1970",
+    REPEAT: "",
+}
 _YES: Final = frozenset(("true", "1", "yes"))
 _NO: Final = frozenset(("", "false", "0", "no"))
 
@@ -154,7 +160,8 @@ def _number(headers: Mapping[str, str], names: tuple[str, ...]) -> int | None:
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdigit()) or len(digits) > _MOST_DIGITS:
             raise _bad(
-                f"{name} must be a whole number of at most {_MOST_DIGITS} digits, not {text[:40]!r}"
+                f"{name} must be a whole number{_UNITS[names]}, of at most {_MOST_DIGITS} "
+                f"digits, not {text[:40]!r}"
             )
         if found is not None and found != int(text):
             raise _disagree(headers, names)

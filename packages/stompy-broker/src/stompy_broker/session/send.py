@@ -388,6 +388,9 @@ class SendHandler:
         if len(destination.name) > self._caps.short:
             self._caps.check_name(destination.name)
         message_head, receipt = MessageHead.from_simple(head), head.receipt
+        if message_head.traits.group is not None and not route.grouped:
+            check_group(destination, self._router.policies)
+            route.grouped = True
         if receipt is None:
             full = self._router.publish(destination, message_head, body, None, self._refused)
         else:

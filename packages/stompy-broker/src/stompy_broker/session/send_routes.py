@@ -43,9 +43,19 @@ class Route:
         commands: whether commands to the broker itself go there.
         simple: whether there is nothing to do but to route what goes there.
         awaited: whether requests may wait for replies that go there.
+        grouped: whether a message of a group was taken before: its policy goes by groups.
     """
 
-    __slots__ = ("awaited", "commands", "destination", "distribution", "parts", "simple", "text")
+    __slots__ = (
+        "awaited",
+        "commands",
+        "destination",
+        "distribution",
+        "grouped",
+        "parts",
+        "simple",
+        "text",
+    )
 
     def __init__(
         self,
@@ -62,6 +72,7 @@ class Route:
         special = self.commands or destination.existing or distribution is not None
         self.simple = destination.kind in _SHARED and not special
         self.awaited = False
+        self.grouped = False
 
 
 class SendRoutes:
