@@ -17,7 +17,7 @@ def test_what_waits_under_a_name_is_taken_out() -> None:
     one, other = make_message(1), make_message(2)
     for message in (one, other):
         heapq.heappush(delayed, (5.0, message.sequence, message))
-    named.note("a", one)
+    named.note("a", one, 5)
     assert named.holds("a", one)
     assert named.find("a") is one
     assert not named.holds("a", other)
@@ -30,14 +30,14 @@ def test_what_waits_under_a_name_is_taken_out() -> None:
 def test_what_left_by_another_way_does_not_wait() -> None:
     delayed: list[Waiting] = []
     named = NamedSchedules(delayed)
-    named.note("a", make_message(1))
+    named.note("a", make_message(1), 5)
     assert named.take("a") is None
 
 
 def test_what_left_is_forgotten_before_long() -> None:
     named = NamedSchedules([])
     for number in range(200):
-        named.note(str(number), make_message(number))
+        named.note(str(number), make_message(number), 5)
     assert sum(named.find(str(number)) is not None for number in range(200)) < 70
 
 
@@ -48,7 +48,7 @@ def test_the_others_stay_in_order(times: list[int], data: st.DataObject) -> None
     for number, due in enumerate(times):
         message = make_message(number)
         heapq.heappush(delayed, (float(due), number, message))
-        named.note(str(number), message)
+        named.note(str(number), message, due + number % 2)
     gone = data.draw(st.integers(0, len(times) - 1))
     assert named.take(str(gone)) is not None
     left = [heapq.heappop(delayed)[:2] for _ in range(len(delayed))]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from tests.support.house import WALL, Taker, Time, make_router
 
@@ -11,6 +9,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, DestinationKind, schedules_of
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import MessageHead
+from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.interface import Browse, Browsed, Close, Outcome, QueueFigures, Remove
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.router import Router
@@ -236,19 +235,21 @@ def test_the_wall_decides_and_never_early() -> None:
     assert bodies(taker) == ["x"]
 
 
-def test_what_cannot_be_sent_now_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+class Faulty(Firing):
+    """Cannot send anything."""
+
+    def fire(self, *_: object) -> bool:
+        raise RuntimeError("a fault")
+
+
+def test_what_cannot_be_sent_now_is_tried_again() -> None:
     time = Time()
     router = open_router(time)
     taker = attach(router)
     send(router, "x", x_delay="1000")
-    publish: Callable[..., object] = router.publish
-
-    def fail(*args: object, **options: object) -> object:
-        raise RuntimeError("a fault")
-
-    monkeypatch.setattr(router, "publish", fail)
+    sender, router.firing = router.firing, Faulty()
     time.advance(1)
     assert figures(router).delayed == 1
-    monkeypatch.setattr(router, "publish", publish)
+    router.firing = sender
     time.advance(60)
     assert bodies(taker) == ["x"]

@@ -210,7 +210,7 @@ class ScheduleQueue(RestorableQueue):
         accounts.mark_returned(message, due)
         self._wait(message, due)
         if spec.name:
-            self._named.note(spec.name, message)
+            self._named.note(spec.name, message, due)
         self._bodies.note(message, due)
 
     def _end_named(self, name: str) -> bool:
@@ -362,6 +362,8 @@ class ScheduleQueue(RestorableQueue):
         message.redelivery = earlier_deliveries(fired, 0)
         self._accounts.mark_returned(message, following)
         self._wait(message, following)
+        if spec.name:
+            self._named.note(spec.name, message, following)
         self._bodies.note(message, following)
 
     # -- the other verbs --------------------------------------------------------------------
@@ -531,7 +533,7 @@ class ScheduleQueue(RestorableQueue):
         if may_have_name(message.head):
             name = self._spec_of(message.head).name
             if name:
-                self._named.note(name, message)
+                self._named.note(name, message, due)
 
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""
