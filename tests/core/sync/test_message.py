@@ -29,8 +29,10 @@ class Subscription:
         reason: str | None,
         transaction: str | None,
         failed: bool,
+        scope: str,
     ) -> None:
-        self._settle(message, Settlement.NACKED, requeue, delay, reason, transaction, failed)
+        how = (requeue, delay, reason, transaction, failed, scope)
+        self._settle(message, Settlement.NACKED, *how)
 
     def _settle(self, message: Message, settlement: Settlement, *how: object) -> None:
         if self.failure is not None:
@@ -72,7 +74,7 @@ def test_an_exception_refuses_with_its_type_and_goes_out():
     subscription = Subscription()
     with pytest.raises(KeyError), message(subscription):
         raise KeyError("x")
-    assert subscription.calls == [("nacked", True, None, "KeyError", None, True)]
+    assert subscription.calls == [("nacked", True, None, "KeyError", None, True, "message")]
 
 
 def test_only_the_first_settlement_counts_and_the_second_leaves_a_warning(caplog):
@@ -80,7 +82,7 @@ def test_only_the_first_settlement_counts_and_the_second_leaves_a_warning(caplog
     with message(subscription) as one:
         one.nack(requeue=False, delay=2.0, reason="no", transaction="t")
     one.ack()
-    assert subscription.calls == [("nacked", False, 2.0, "no", "t", True)]
+    assert subscription.calls == [("nacked", False, 2.0, "no", "t", True, "message")]
     assert [record.message for record in caplog.records] == [
         "message m1 is nacked already, so it is not acked too"
     ]
