@@ -65,6 +65,7 @@ def test_who_has_credit_and_the_highest_priority_gets_it(
     first, second = high.expect("MESSAGE"), high.expect("MESSAGE")
     assert low.expect("MESSAGE").body == b"c"
     ack(high, second)
+    high.sync()
     fill(sender, queue, "d")
     assert (first.body, high.expect("MESSAGE").body) == (b"a", b"d")
 

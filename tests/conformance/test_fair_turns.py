@@ -64,14 +64,14 @@ def test_a_tenant_is_paused_and_others_go_on(broker: RunningBroker) -> None:
         admin.peer.sync()
         fill(sender, queue, "a0", "a1", "b0", "b1")
         subscribe(reader, queue, 1)
-        nack(reader, reader.expect("MESSAGE"), "delay:200", "scope:group")
+        nack(reader, reader.expect("MESSAGE"), "delay:2000", "scope:group")
         for body in (b"b0", b"b1", b"a0", b"a1"):
             message = reader.expect("MESSAGE")
             assert message.body == body
             ack(reader, message)
         told = json.loads(admin.frame(events).body)["data"]
         assert told["destination"] == queue
-        assert told["detail"] == {"group": "a", "delay_ms": 200}
+        assert told["detail"] == {"group": "a", "delay_ms": 2000}
 
 
 def test_one_of_each_tenant_at_a_time(broker: RunningBroker) -> None:

@@ -128,7 +128,8 @@ def test_a_delayed_redelivery_holds_its_group_and_no_other(
     with Peer.open(port) as peer:
         subscribe(peer, queue, prefetch=2)
         send(sender, queue, "a", "a1")
-        ack(peer, peer.expect("MESSAGE"), "NACK", "delay:300\n")
+        ack(peer, peer.expect("MESSAGE"), "NACK", "delay:2000\n")
+        peer.sync()
         send(sender, queue, "a", "a2")
         send(sender, queue, "b", "b1")
         other = peer.expect("MESSAGE")
