@@ -23,6 +23,7 @@ from stompy_broker.admin.commands.selection import QUEUE
 from stompy_broker.admin.snapshots.queues import group_to_json
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.routing.interface import AssignGroup, Browse, Browsed, GroupFigures, Queue
+from stompy_broker.security.access import Action
 
 _LONGEST = 15
 """Digits of the number of a subscription."""
@@ -50,6 +51,7 @@ class GroupCommands:
                 "The message groups of a queue.",
                 self._list,
                 (QUEUE, MATCH, LIMIT, OFFSET),
+                needs=(Action.BROWSE,),  # the values of groups are what messages say
                 place=at_owner,
             ),
             Command(
@@ -58,6 +60,7 @@ class GroupCommands:
                 "One message group of a queue.",
                 self._get,
                 (QUEUE, _GROUP),
+                needs=(Action.BROWSE,),
                 place=at_owner,
             ),
             Command(
