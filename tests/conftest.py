@@ -1,4 +1,5 @@
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -29,4 +30,7 @@ def pytest_sessionfinish() -> None:
     coverage = sys.modules.get("coverage")
     counting = None if coverage is None else coverage.Coverage.current()
     if counting is not None:
-        counting.save()
+        with warnings.catch_warnings():
+            # It warns of packages that a process has not used, as the one that leads the others.
+            warnings.simplefilter("ignore")
+            counting.save()
