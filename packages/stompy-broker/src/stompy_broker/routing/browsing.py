@@ -54,13 +54,8 @@ def browse(
         found = [one[2] for one in walk.found]
         states = tuple([one[1] for one in walk.found])
         due = _due(ready, found, states, services)
-        if wanted.bodies:
-            found = copies_to_read(found)
         answer = Browsed(found, 0, walk.more, states, walk.skipped, last, due)
-        if wanted.bodies:
-            read_bodies(store, found, lambda: done(answer))
-        else:
-            done(answer)
+        give_browsed(answer, wanted, store, done)
 
     BatchedWork(budget).do(walk.steps(), _look, end)
 
@@ -135,11 +130,25 @@ def _answer(
         some = some[: first_bytes(some, wanted.bodies)]
     more = wanted.skip + len(some) < len(found)
     late = sum(id(message) in delayed for message in some) if delayed else 0
-    if wanted.bodies:
-        copies = copies_to_read(some)
-        read_bodies(store, copies, lambda: done(Browsed(copies, late, more)))
-    else:
-        done(Browsed(some, late, more))
+    give_browsed(Browsed(some, late, more), wanted, store, done)
+
+
+def give_browsed(
+    answer: Browsed, wanted: Browse, store: MessageStore, done: Callable[[Browsed], None]
+) -> None:
+    """Give what was found; with bodies, where those are wanted: then it is copies.
+
+    Args:
+        answer: what was found.
+        wanted: what was asked for.
+        store: reads the bodies that are not in memory.
+        done: takes it.
+    """
+    if not wanted.bodies:
+        done(answer)
+        return
+    copies = copies_to_read(answer.messages)
+    read_bodies(store, copies, lambda: done(answer._replace(messages=copies)))
 
 
 def copies_to_read(messages: Sequence[Message]) -> list[Message]:

@@ -11,7 +11,7 @@ from stompy_broker.message import Message
 from stompy_broker.routing.answers import nobody_asks
 from stompy_broker.routing.batching import BatchedWork
 from stompy_broker.routing.browse_walk import BrowseWalk
-from stompy_broker.routing.browsing import copies_to_read, read_bodies
+from stompy_broker.routing.browsing import give_browsed
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Browse, Browsed
 from stompy_broker.routing.message_state import MessageState
@@ -92,13 +92,8 @@ def _answer(
     more = wanted.skip + len(some) < len(found)
     messages = [entry[2] for entry in some]
     due = tuple([int(entry[0]) for entry in some])
-    if wanted.bodies:
-        messages = copies_to_read(messages)
     answer = Browsed(messages, len(messages), more, last=group.sequences.last, due=due)
-    if wanted.bodies:
-        read_bodies(group.store, messages, lambda: done(answer))
-    else:
-        done(answer)
+    give_browsed(answer, wanted, group.store, done)
 
 
 def _browse_in_place(
@@ -123,13 +118,8 @@ def _browse_in_place(
         meant = {id(message) for message in found}
         times = {id(one[2]): int(one[0]) for one in ready.delayed if id(one[2]) in meant}
         due = tuple([times.get(id(message), 0) for message in found])
-        if wanted.bodies:
-            found = copies_to_read(found)
         states = (MessageState.SCHEDULED,) * len(found)
         answer = Browsed(found, 0, walk.more, states, walk.skipped, last, due)
-        if wanted.bodies:
-            read_bodies(group.store, found, lambda: done(answer))
-        else:
-            done(answer)
+        give_browsed(answer, wanted, group.store, done)
 
     BatchedWork(services.work_budget).do(walk.steps(), nobody_asks, end)
