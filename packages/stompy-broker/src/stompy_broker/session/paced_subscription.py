@@ -68,16 +68,9 @@ class PacedSubscription(Subscription):
 
     def deliver(self, message: Message) -> bool:
         """Write a message, if it is its turn."""
-        pace = self._pace
-        if not pace.may_go():
-            pace.wait(self, self.resume)
-            raise NotNow
-        pace.take(message.size)
+        _take_turn(self._pace, self, message)
         room = super().deliver(message)
-        if pace.may_go():
-            return room
-        pace.wait(self, self.resume)
-        return False
+        return _has_next_turn(self._pace, self) and room
 
     def resume(self) -> None:
         """Take messages again, when it is its turn."""
@@ -136,16 +129,9 @@ class PacedAckSubscription(LimitedSubscription):
 
     def deliver(self, message: Message) -> bool:
         """Write a message and note that it is to be settled, if it is its turn."""
-        pace = self._pace
-        if not pace.may_go():
-            pace.wait(self, self.resume)
-            raise NotNow
-        pace.take(message.size)
+        _take_turn(self._pace, self, message)
         room = super().deliver(message)
-        if pace.may_go():
-            return room
-        pace.wait(self, self.resume)
-        return False
+        return _has_next_turn(self._pace, self) and room
 
     def resume(self) -> None:
         """Take messages again, if the limits allow it and it is its turn."""
@@ -158,3 +144,23 @@ class PacedAckSubscription(LimitedSubscription):
         """Take no more; what is neither settled nor claimed returns to its place."""
         self._pace.forget(self)
         super().end(lost=lost, done=done)
+
+
+def _take_turn(pace: Pace, subscription: Subscription, message: Message) -> None:
+    """Take a message, if it is the turn of a subscription; else have it wait for that.
+
+    Raises:
+        NotNow: it is not.
+    """
+    if not pace.may_go():
+        pace.wait(subscription, subscription.resume)
+        raise NotNow
+    pace.take(message.size)
+
+
+def _has_next_turn(pace: Pace, subscription: Subscription) -> bool:
+    """Whether a subscription may take another message at once; else it waits for its turn."""
+    if pace.may_go():
+        return True
+    pace.wait(subscription, subscription.resume)
+    return False
