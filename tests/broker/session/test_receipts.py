@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,10 +16,14 @@ def fail(error: ProtocolError, head: Head | None) -> None:
     raise error
 
 
+def tell(receipt: str, told: Mapping[str, str]) -> None:
+    pytest.fail(f"nobody asked for what {receipt} is told")
+
+
 @given(st.permutations(range(6)))
 def test_released_in_order_whatever_is_done_first(order: list[int]) -> None:
     released: list[object] = []
-    receipts = Receipts(released.append, fail)
+    receipts = Receipts(released.append, fail, tell)
     dones = [receipts.after(lambda i=i: released.append(i)) for i in range(6)]
     for count, index in enumerate(order, 1):
         dones[index]()
@@ -29,7 +34,7 @@ def test_released_in_order_whatever_is_done_first(order: list[int]) -> None:
 
 def test_what_is_done_at_once_still_waits_its_turn() -> None:
     released: list[object] = []
-    receipts = Receipts(released.append, fail)
+    receipts = Receipts(released.append, fail, tell)
     first = receipts.after(lambda: released.append("first"))
     receipts.now(lambda: released.append("second"))
     assert released == []
@@ -40,7 +45,7 @@ def test_what_is_done_at_once_still_waits_its_turn() -> None:
 
 def test_after_the_connection_is_gone_nothing_is_released() -> None:
     released: list[object] = []
-    receipts = Receipts(released.append, fail)
+    receipts = Receipts(released.append, fail, tell)
     done = receipts.after(lambda: released.append(1))
     receipts.forget()
     done()

@@ -43,22 +43,24 @@ class Receipts:
     Args:
         write: writes the RECEIPT of that id, whoever's turn it is.
         fail: ends the client; the frame that something was promised for was refused.
-        write_telling: writes the RECEIPT of that id, with further headers.
+        write_telling: writes the RECEIPT of that id, with further headers, likewise.
 
     Attributes:
         owed: what was promised.
+        write: as above.
+        tell: the same as ``write_telling``.
     """
 
     def __init__(
         self,
         write: Callable[[str], None],
         fail: Fail,
-        write_telling: Callable[[str, Told], None] | None = None,
+        write_telling: Callable[[str, Told], None],
     ) -> None:
         self.owed: deque[_Entry] = deque()
         self.write = write
         self.fail = fail
-        self._write_telling = write_telling
+        self.tell = write_telling
 
     def when_done(self, receipt: str, head: Head | None = None) -> Done:
         """Promise a receipt. Call what comes back when the frame's work is done, or refused."""
@@ -70,14 +72,12 @@ class Receipts:
 
     def answer(self, receipt: str | None, told: Told | None = None) -> None:
         """Give the receipt of a frame whose work is done, in its turn; None = nobody wants one."""
-        if receipt is not None:
-            write = partial(self.write, receipt) if told is None else None
-            self.now(write or partial(self.tell, receipt, told or {}))
-
-    def tell(self, receipt: str, told: Told) -> None:
-        """Write a RECEIPT that has further headers, whoever's turn it is."""
-        assert self._write_telling is not None
-        self._write_telling(receipt, told)
+        if receipt is None:
+            return
+        if told is None:
+            self.now(partial(self.write, receipt))
+        else:
+            self.now(partial(self.tell, receipt, told))
 
     def after(self, action: Action, head: Head | None = None) -> Done:
         """Promise an action for a frame. Call what comes back when its work is done, or refused.
