@@ -511,13 +511,13 @@ class Router:
         self, queue: Queue, message: Message, done: Done | None, refused: Refused | None
     ) -> None:
         """Publish a message that has a group, or ends some time: at the earlier of two ways."""
-        head, now = message.head, self.wall()
+        head = message.head
         if head.traits.group is not None:
             queue.control(KEEP_GROUPS)
         if not head.traits.can_expire:
             queue.publish(message, done, refused)
             return
-        message.expires = head.ends_at(now)
+        message.expires = head.ends_at(now := self.wall())
         if message.expires > now:
             queue.publish(message, done, refused)
             return
