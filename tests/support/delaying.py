@@ -23,6 +23,7 @@ from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
+    KEEP_GROUPS,
     Browse,
     Browsed,
     Close,
@@ -195,8 +196,11 @@ class DelayingQueue(RestorableQueue):
             error = self._line.refusal() if refused is not None else None
             if error is not None and refused is not None:
                 refused(error)
-            else:
-                self._inner.publish(message, done, refused)
+                return
+            # As an owner does: the queue may have become a plain one since the front told it.
+            if message.head.traits.group is not None:
+                self._inner.control(KEEP_GROUPS)
+            self._inner.publish(message, done, refused)
 
         self._line.add(act)
 
