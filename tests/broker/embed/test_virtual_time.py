@@ -127,6 +127,12 @@ BEATING = {"listen": {"port": 0}, "store": {"data": ""}, "times": {"heart_beat":
 HOURLY = stompy.Reconnect(delay=3600, max_delay=3600)
 
 
+@pytest.fixture
+def half_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that would pause between no time and an hour pause half of it."""
+    monkeypatch.setattr("random.random", lambda: 0.5)
+
+
 class TestClients:
     """Clients in this process that are given the clock."""
 
@@ -142,17 +148,17 @@ class TestClients:
             assert client.health().traffic.bytes_received >= before.bytes_received + 80
             assert client.health().epoch == 1
 
-    def test_pauses_before_it_connects_again(self, broker) -> None:
+    def test_pauses_before_it_connects_again(self, broker, half_an_hour) -> None:
         with stompy.connect(broker.url, clock=broker.time, reconnect=HOURLY) as client:
             broker.cut()
             broker.wait_for(lambda: client.state.value == "reconnecting")
-            broker.time.advance("4 min")
+            broker.time.advance("29 min")
             assert client.health().epoch == 1
-            broker.time.advance("1 h")
+            broker.time.advance("1 min")
             client.wait_connected()
             assert client.health().epoch == 2
 
-    def test_the_same_of_a_coroutine(self) -> None:
+    def test_the_same_of_a_coroutine(self, half_an_hour) -> None:
         async def test(broker: RunningBroker) -> None:
             async with aio.connect(
                 broker.url, clock=broker.time, heart_beat=(60_000, 60_000), reconnect=HOURLY
@@ -163,9 +169,9 @@ class TestClients:
                 assert broker.connections() == 1
                 broker.cut()
                 await broker.aio.wait_for(lambda: client.state.value == "reconnecting")
-                await broker.time.aio.advance("4 min")
+                await broker.time.aio.advance("29 min")
                 assert client.health().epoch == 1
-                await broker.time.aio.advance("1 h")
+                await broker.time.aio.advance("1 min")
                 await client.wait_connected()
                 assert client.health().epoch == 2
 
