@@ -37,6 +37,7 @@ HOT = (
     "stompy_broker.routing",
     "stompy_broker.session",
     "stompy_broker.store.batch",
+    "stompy_broker.store.entry_log",
     "stompy_broker.store.interface",
     "stompy_broker.store.memory",
     "stompy_broker.store.sqlite",

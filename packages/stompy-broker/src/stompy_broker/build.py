@@ -62,6 +62,7 @@ MODULES = (
     "stompy_broker.session.session",
     "stompy_broker.session.subscription",
     "stompy_broker.store.batch",
+    "stompy_broker.store.entry_log",
     "stompy_broker.store.interface",
     "stompy_broker.store.sqlite",
     "stompy_broker.wire.websocket_output",

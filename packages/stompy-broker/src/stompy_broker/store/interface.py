@@ -26,6 +26,7 @@ from stompy_broker.store.base import (
     StoredSubscription,
     StoreStats,
 )
+from stompy_broker.store.entry_log import EntryLogs
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -45,6 +46,16 @@ class MessageStore:
     @property
     def last_sequence(self) -> int:
         """No message that it has kept has a higher one; 0 = it has kept none."""
+        raise NotImplementedError
+
+    @property
+    def keeps_logs(self) -> bool:
+        """Whether it has `logs`."""
+        return False
+
+    @property
+    def logs(self) -> EntryLogs:
+        """Its logs, for streams and for what was. They are safe when its messages are."""
         raise NotImplementedError
 
     @property

@@ -17,6 +17,7 @@ from stompy_broker.store.base import (
     StoreStats,
 )
 from stompy_broker.store.interface import MessageStore
+from stompy_broker.store.memory_logs import MemoryLogs
 
 
 class MemoryStore(MessageStore):
@@ -32,6 +33,21 @@ class MemoryStore(MessageStore):
         self._messages: dict[int, tuple[str, Message, DeliveryState]] = {}
         self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
+        self._logs = MemoryLogs(self._body)
+
+    @property
+    def keeps_logs(self) -> bool:
+        """Yes, also where it remembers no messages."""
+        return True
+
+    @property
+    def logs(self) -> MemoryLogs:
+        """Its logs, packed in memory."""
+        return self._logs
+
+    def _body(self, sequence: int) -> bytes | None:
+        kept = self._messages.get(sequence)
+        return None if kept is None else kept[1].body
 
     @property
     def last_sequence(self) -> int:
