@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from stompy.admin.settlements import SettlementKind
 from stompy_broker.message import Message
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.paging import BodyReader
@@ -121,6 +122,55 @@ class Accounts:
         if self.own is not None:
             self.own.used -= size
             self.own.check()
+
+    # -- why, for the history of a queue: without one that is the same to everybody ----------
+
+    def give_up(
+        self,
+        message: Message,
+        kind: SettlementKind,
+        cause: str = "",
+        reason: str = "",
+        sent_to: str = "",
+    ) -> None:
+        """Count a message no more that no consumer has accepted.
+
+        Args:
+            message: it.
+            kind: what becomes of it.
+            cause: why, in a word.
+            reason: why, as somebody has put it.
+            sent_to: where it goes, as far as that is known.
+        """
+        self.let_go(message)
+
+    def close(self, message: Message) -> None:
+        """Count a message no more whose queue ends."""
+        self.give_up(message, SettlementKind.CLOSED)
+
+    def hand_over(self, message: Message, holder: int, *, kept: bool) -> None:
+        """Take note of a message that went to a consumer without acknowledgement.
+
+        Args:
+            message: it.
+            holder: `Consumer.number`.
+            kept: whether it has counted until now.
+        """
+        if kept:
+            self.let_go(message)
+
+    def come_back(self, message: Message, due: int, kind: SettlementKind, reason: str) -> None:
+        """Take note of a message that a consumer had and has no more.
+
+        Args:
+            message: it.
+            due: when it may be delivered again, in milliseconds since the epoch; 0 = at once.
+            kind: how the delivery ended.
+            reason: why, in the words of the consumer.
+        """
+        self.mark_returned(message, due)
+
+    # -- who sends ---------------------------------------------------------------------------
 
     def begin_for(self, message: Message) -> None:
         """Have what is published now be of who sent a message; `end_for` has to follow."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Set
 from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
+from stompy_broker.routing.settlement_record import NOBODY, Taker
 from stompy_broker.routing.terms import Terms
 
 
@@ -76,6 +77,10 @@ class Consumer:
         A queue asks when its messages go to another broker: what it holds stays with it.
         """
         return ()
+
+    def taker(self) -> Taker:
+        """Who it is, in words that the history of a queue keeps. Not for the hot path."""
+        return NOBODY
 
     def shows(self) -> Iterable[Message]:
         """What it has and has not settled, to be looked at. Not for the hot path."""

@@ -207,7 +207,7 @@ class Dealer(TurnKeeper):
             when_safe(self._accounts.store, message, done)
         return dealt
 
-    def _take(self, message: Message) -> Dealt:
+    def _take(self, message: Message) -> Dealt:  # noqa: C901 -- the hot path
         accounts, turns = self._accounts, self._turns
         takers = self.parking.takers(message)
         kept = False
@@ -238,7 +238,10 @@ class Dealer(TurnKeeper):
             if turns.waiting > 1 or not more:
                 turns.had_turn(line, more=more)
             self._went_out()
-            return TAKEN if consumer.auto else HELD
+            if not consumer.auto:
+                return HELD
+            accounts.hand_over(message, consumer.number, kept=kept)
+            return TAKEN
         if kept:
             accounts.mark_returned(message, 0)
         else:
@@ -447,7 +450,7 @@ class Dealer(TurnKeeper):
         if consumer.auto:
             if waits is not None and not self._dealt & NOT_COUNTED:
                 waits.add(message.received_at)
-            accounts.let_go(message)
+            accounts.hand_over(message, consumer.number, kept=True)
             return TAKEN
         accounts.mark_delivered(message, consumer.number)
         return HELD

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from stompy.admin.settlements import SettlementKind
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done
@@ -87,7 +88,10 @@ class Discards:
         if fate is Fate.STAYS:
             self._set_aside(message)
         elif fate is not Fate.LEAVES:
-            self._accounts.let_go(message)
+            kind, sent_to = _told(fate, cause), ""
+            if fate is Fate.DEAD_LETTERED:
+                sent_to = target_of(self._queue, cause).replace("{name}", self._queue.name)
+            self._accounts.give_up(message, kind, cause, reason, sent_to)
 
     def expire(self, message: Message) -> None:
         """Give up a message whose time is over."""
@@ -140,7 +144,7 @@ class Discards:
         """Forget a message whose body the disk has lost, or damaged: nothing can be delivered."""
         destination = self._queue.destination
         log.error("%s: message %s has no body to deliver any more", destination, message)
-        self.drop(message)
+        self.drop(message, "unreadable")
 
     def lose_some(self, lost: set[int], ready: ReadyList) -> None:
         """Forget messages like that, by sequence, wherever they wait."""
@@ -148,10 +152,10 @@ class Discards:
             for message in ready.take_out(lambda message: message.sequence in lost):
                 self.lose(message)
 
-    def drop(self, message: Message) -> None:
+    def drop(self, message: Message, cause: str) -> None:
         """Let a message go nowhere."""
         self._counts.dropped += 1
-        self._accounts.let_go(message)
+        self._accounts.give_up(message, SettlementKind.DROPPED, cause)
 
     def _dispose(
         self, message: Message, cause: str, reason: str, depart: Callable[[], Done]
@@ -182,7 +186,7 @@ class Discards:
     def _set_aside(self, message: Message) -> None:
         """Keep it for later: there is no place for it now."""
         if self._queue.private:
-            self.drop(message)
+            self.drop(message, "unwritable")
         else:
             self._delay(message, _ASIDE_SECONDS)
 
@@ -192,3 +196,10 @@ class Discards:
             return
         self._accounts.memory.used += message.size - message.ram_on_disk
         self.give_up(message, cause, reason)
+
+
+def _told(fate: Fate, cause: str) -> SettlementKind:
+    """How the history tells what became of a message."""
+    if cause == "expired":
+        return SettlementKind.EXPIRED
+    return SettlementKind.DROPPED if fate is Fate.DROPPED else SettlementKind.DEAD_LETTERED

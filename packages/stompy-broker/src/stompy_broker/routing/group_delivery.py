@@ -112,8 +112,7 @@ class GroupDelivery:
         if waits is not None and not self._given & NOT_COUNTED:
             waits.add(message.received_at)
         groups.go_on(message)  # it is charged before the end of the message lets the next one come
-        if kept:
-            accounts.let_go(message)
-        else:
+        accounts.hand_over(message, consumer.number, kept=kept)
+        if not kept:
             message.end()
         return TAKEN

@@ -272,9 +272,15 @@ class Browsed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Forget messages that wait, by sequence. The answer is how many did."""
+    """Forget messages that wait. The answer is how many did.
+
+    Attributes:
+        sequences: which.
+        cause: why, in a word, for the history of the queue.
+    """
 
     sequences: frozenset[int]
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

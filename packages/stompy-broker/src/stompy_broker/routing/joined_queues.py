@@ -34,6 +34,7 @@ from stompy_broker.routing.interface import (
 )
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import Sequences
+from stompy_broker.routing.settlement_record import NOBODY, Taker
 from stompy_broker.routing.terms import PLAIN
 
 _DEFAULT = Policy()
@@ -71,6 +72,10 @@ class Inlet(Consumer):
     def deliver(self, message: Message) -> bool:
         """Take a message for the consumer, if it takes any just now."""
         return self._joined.take(self, message)
+
+    def taker(self) -> Taker:
+        """Who the consumer is."""
+        return self._joined.taker()
 
     def fail(self, reason: ProtocolError) -> None:
         """Give up on the consumer: one of its queues does."""
@@ -185,6 +190,10 @@ class JoinedQueues(Queue):
         """Break the circles that it makes with its consumers, which have gone."""
         self._inlets.clear()
         self._consumer = None
+
+    def taker(self) -> Taker:
+        """Who its consumer is."""
+        return NOBODY if self._consumer is None else self._consumer.taker()
 
     # -- what a consumer does ---------------------------------------------------------------
 

@@ -166,7 +166,7 @@ class LengthLimits:
                 return
             if not ready.ready:
                 return
-            self._discards.drop(ready.pop())
+            self._discards.drop(ready.pop(), "maxlen")
 
     def _bound_replies(self) -> None:
         """Cut off who has replies sent to a temporary queue and does not take them."""

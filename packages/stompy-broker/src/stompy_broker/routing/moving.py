@@ -6,9 +6,11 @@ the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
+from stompy.admin.settlements import SettlementKind
 from stompy.errors import ProtocolError
+from stompy_broker.destinations.names import Destination
 from stompy_broker.message import Message, earlier_deliveries
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import when_all
@@ -44,12 +46,12 @@ Parts = tuple[ReadyList, Accounts, Counts, DeadLetterReader]
 
 
 def remove(
-    sequences: Set[int], ready: ReadyList, accounts: Accounts, counts: Counts
+    order: Remove, ready: ReadyList, accounts: Accounts, counts: Counts
 ) -> Sequence[Message]:
-    """Forget messages of a queue that wait, by sequence; gives those that did."""
-    taken = ready.remove(sequences)
+    """Forget messages of a queue that wait; gives those that did."""
+    taken = ready.remove(order.sequences)
     for message in taken:
-        accounts.let_go(message)
+        accounts.give_up(message, SettlementKind.DELETED, order.cause)
     counts.removed += len(taken)
     return taken
 
@@ -102,7 +104,7 @@ def take_away(
 ) -> int:
     """Have messages of a queue that wait end, with a dead letter or without; gives how many did."""
     if isinstance(order, Remove):
-        return len(remove(order.sequences, ready, accounts, counts))
+        return len(remove(order, ready, accounts, counts))
     messages = ready.remove(order.sequences)
     for message in messages:
         discards.give_up(message, order.cause, order.reason)
@@ -195,9 +197,21 @@ def _take_out(
     }
     departing = {message.sequence: message for message in ready.remove(far)}
     counts.removed += len(departing)
-    at_once = {one.sequence for one in transfers} - far
-    gone = {message.sequence for message in remove(at_once, ready, accounts, counts)}
+    at_once = {one.sequence: one.destination for one in transfers if one.sequence not in far}
+    gone = _send_off(at_once, ready, accounts, counts)
     return gone | departing.keys(), departing
+
+
+def _send_off(
+    places: Mapping[int, Destination], ready: ReadyList, accounts: Accounts, counts: Counts
+) -> Set[int]:
+    """Take messages out that go elsewhere, by sequence; gives those that waited."""
+    taken = ready.remove(places.keys())
+    for message in taken:
+        sent_to = str(places[message.sequence])
+        accounts.give_up(message, SettlementKind.MOVED, sent_to=sent_to)
+    counts.removed += len(taken)
+    return {message.sequence for message in taken}
 
 
 def _admit(services: Services, one: Transfer, done: Callable[..., None]) -> None:

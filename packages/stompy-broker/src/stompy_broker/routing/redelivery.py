@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
+from stompy.admin.settlements import SettlementKind
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.discards import Discards
@@ -12,6 +14,10 @@ from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.rejection import Rejection, Retries
 from stompy_broker.timers import Clock
+
+_NACKED: Final = SettlementKind.NACKED
+_LOST: Final = SettlementKind.LOST
+_RETURNED: Final = SettlementKind.RETURNED
 
 
 class Delays:
@@ -119,14 +125,14 @@ class Requeue:
                 delay = policy.delay(max(message.failures, 1), message.sequence)
         whole_group = rejection.whole_group and delay > 0
         if whole_group and self._ready.hold_group(message, delay):
-            self._put_back(message, "nack", rejection.reason, delay, retries, held=True)
+            self._put_back(message, _NACKED, rejection.reason, delay, retries, held=True)
         else:
-            self._put_back(message, "nack", rejection.reason, delay, retries)
+            self._put_back(message, _NACKED, rejection.reason, delay, retries)
         return True
 
     def give_back(self, message: Message, *, failed: bool = False) -> None:
         """Take back what was delivered to somebody who has gone."""
-        self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
+        self._put_back(message.returned(failed=failed), _LOST if failed else _RETURNED, "", 0.0)
 
     def restore(self, message: Message, due: int) -> None:
         """Put a message that the store has kept to its place, or to where it waits for its time.
@@ -145,7 +151,7 @@ class Requeue:
     def _put_back(
         self,
         message: Message,
-        cause: str,
+        kind: SettlementKind,
         reason: str,
         delay: float,
         retries: Retries | None = None,
@@ -154,17 +160,18 @@ class Requeue:
     ) -> None:
         """To the original place, now or later; or out, when it came back too often."""
         if self.closed:
-            self._accounts.let_go(message)
+            self._accounts.close(message)
             return
         policy, failures = self._queue.policy, message.failures
         exhausted = (
             policy.exhausted(failures) if retries is None else retries.exhausted(failures, policy)
         )
         if exhausted and not self._queue.final:
-            self._discards.give_up(message, cause, reason)
+            self._discards.give_up(message, "nack" if kind is _NACKED else "delivery_limit", reason)
             return
         self._accounts.leave_body(message)
-        self._accounts.mark_returned(message, self._wall() + int(delay * 1000) if delay > 0 else 0)
+        due = self._wall() + int(delay * 1000) if delay > 0 else 0
+        self._accounts.come_back(message, due, kind, reason)
         if delay > 0 and not held:
             self._delays.delay(message, delay)
         else:

@@ -25,6 +25,7 @@ from stompy_broker.routing.answers import Done, nobody_asks
 from stompy_broker.routing.interface import Queue, Withdraw
 from stompy_broker.routing.joined_queues import queues_of
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.settlement_record import Taker
 from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.security.auth import Principal
 from stompy_broker.session.acks import Deliveries
@@ -518,7 +519,14 @@ class Subscriptions:
             output.use_small_writes()
         subscription.number = self._context.next_number()
         subscription.created_at = self._context.clock.now()
+        subscription.client = self._name_client
         return subscription
+
+    def _name_client(self) -> Taker:
+        """Whose they are, as the history of a queue tells it."""
+        client = self._client
+        user = "" if client.principal is None else client.principal.name
+        return Taker(client.client_id or "", user, client.key)
 
     def __len__(self) -> int:
         return len(self.by_key) + len(self.browsers)

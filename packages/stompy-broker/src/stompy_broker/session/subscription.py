@@ -30,6 +30,7 @@ from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.joined_queues import JoinedQueues
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.settlement_record import NOBODY, Taker
 from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.session.holdings import HeldSubscription
 from stompy_broker.session.output import LARGE, OutputBuffer
@@ -89,6 +90,7 @@ class Subscription(Consumer):
         mode: how its client acknowledges.
         stands_by: whether another consumer is given all messages of its queue.
         on_active: told when it is the one who is given all, if it asked for that.
+        client: says whose it is; None = nobody's.
     """
 
     __slots__ = (
@@ -100,6 +102,7 @@ class Subscription(Consumer):
         "_version",
         "active",
         "attached",
+        "client",
         "created_at",
         "ended",
         "id",
@@ -130,6 +133,7 @@ class Subscription(Consumer):
         self.waiting = False
         self.attached = self.active = self.ended = self.stands_by = False
         self.on_active: Callable[[Subscription], None] | None = None
+        self.client: Callable[[], Taker] | None = None
         self._output = output
         self._version = version
         self._fail = fail
@@ -139,6 +143,11 @@ class Subscription(Consumer):
                 "utf-8", "surrogateescape"
             )
         self._first_prefix = self._head + _FIRST + _MESSAGE_ID
+
+    def taker(self) -> Taker:
+        """Whose it is, and what he calls it."""
+        who = NOBODY if self.client is None else self.client()
+        return who._replace(subscription=self.id or "")
 
     def deliver(self, message: Message) -> bool:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""

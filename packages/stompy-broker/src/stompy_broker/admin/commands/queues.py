@@ -218,7 +218,7 @@ class QueueCommands:
             at_once = PURGED_AT_ONCE if place is queue else _SCHEDULED_AT_ONCE
             for at in range(0, len(sequences), at_once):
                 some = frozenset(sequences[at : at + at_once])
-                purged += yield from order(place, Remove(some))
+                purged += yield from order(place, Remove(some, "purged"))
                 yield None
         self._tell("queue.purged", queue.destination, call, {"purged": purged})
         return {**result, "purged": purged}

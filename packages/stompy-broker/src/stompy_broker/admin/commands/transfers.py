@@ -264,7 +264,9 @@ class TransferCommands:
 
     def _delete(self, call: Call) -> Steps[Result]:
         _check_chosen(call)
-        return self._take(call, _Plan("deleted", lambda batch: Remove(_sequences(batch))))
+        return self._take(
+            call, _Plan("deleted", lambda batch: Remove(_sequences(batch), "deleted"))
+        )
 
     def _expire(self, call: Call) -> Steps[Result]:
         _check_chosen(call)
