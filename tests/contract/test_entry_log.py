@@ -150,7 +150,22 @@ def test_where_logs_begin_and_end(shelf: Shelf, between: Callable[[Shelf], None]
     between(shelf)
     ends = logs(shelf).ends()
     size = len(make_head().block) + 1
-    assert ends == {"a": LogEnds(0, 3, 3 * size), "b/größe '; --": LogEnds(0, 1, size)}
+    assert ends == {
+        "a": LogEnds(0, 3, 3 * size, WALL),
+        "b/größe '; --": LogEnds(0, 1, size, WALL),
+    }
+    assert {name: logs(shelf).ends_of(name) for name in ends} == ends
+    assert logs(shelf).ends_of("unknown") == LogEnds(0, 0, 0, 0)
+    shelf.sync()
+    assert logs(shelf).safe_next("a") == 3
+    assert logs(shelf).safe_next("unknown") == 0
+
+
+def test_an_entry_may_have_a_time_of_its_own(shelf: Shelf) -> None:
+    logs(shelf).append("a", make_message(1), stamp=stamp(WALL + 5))
+    shelf.sync()
+    assert everything(shelf)[0].received_at == WALL + 5
+    assert logs(shelf).ends_of("a").oldest == WALL + 5
 
 
 @pytest.mark.parametrize("between", BETWEEN)
@@ -231,7 +246,7 @@ def test_how_much_there_is_may_be_bounded(shelf: Shelf) -> None:
     assert bounded(shelf, size) == 0
     half = bounded(shelf, size // 2)
     assert 4000 < half < 6500
-    assert bounded(shelf, 0) in range(9000, 10_001)
+    assert bounded(shelf, 0) in range(9000, 10_000)
     assert bounded(shelf, 5, "unknown") == 0
     logs(shelf).cut("a", half)
     assert bounded(shelf, size) == half

@@ -28,7 +28,7 @@ class LogEntry(NamedTuple):
     Attributes:
         offset: its place in the log.
         sequence: of the message, and so its ``message-id`` unless the head says otherwise.
-        stamp: as `Message.stamp`: when the broker got it.
+        stamp: as `Message.stamp`: when the broker got it, or the entry was made.
         head: the headers.
         body: the body; None = it could not be taken over, because the disk had damaged it.
         filter_value: what a reader may ask for; None = it has none.
@@ -45,7 +45,7 @@ class LogEntry(NamedTuple):
 
     @property
     def received_at(self) -> int:
-        """When the broker got it, in milliseconds since the epoch."""
+        """When it came, in milliseconds since the epoch."""
         return int(self.stamp.partition(b":")[2])
 
     def message(self) -> Message:
@@ -75,11 +75,18 @@ class LogEnds(NamedTuple):
         next: the offset of the one that comes next; the same as `first` where there is none.
         bytes: headers, bodies and payloads of the blocks that are there. A block goes as a whole,
             some time after it was cut off.
+        oldest: when the oldest entry of those blocks came, in milliseconds since the epoch; 0 =
+            there is none.
     """
 
     first: int
     next: int
     bytes: int
+    oldest: int
+
+
+NO_ENTRIES: Final = LogEnds(0, 0, 0, 0)
+"""The ends of a log that is not there."""
 
 
 class WantedValues(NamedTuple):
@@ -113,12 +120,25 @@ class EntryLogs:
         """Every log by its name, and from where to where it goes, with all that was told."""
         raise NotImplementedError
 
+    def ends_of(self, log: str) -> LogEnds:
+        """The same of one log; all zeros if it is not there."""
+        raise NotImplementedError
+
+    def safe_next(self, log: str) -> int:
+        """The offset behind the last entry that is safe, up to which `read` gives at once."""
+        raise NotImplementedError
+
     def readers(self, log: str) -> Mapping[str, int]:
         """The offsets that were kept for the readers of a log, by their names."""
         raise NotImplementedError
 
     def append(
-        self, log: str, message: Message, filter_value: str | None = None, payload: bytes = b""
+        self,
+        log: str,
+        message: Message,
+        filter_value: str | None = None,
+        payload: bytes = b"",
+        stamp: bytes | None = None,
     ) -> int:
         """Add an entry; gives its offset.
 
@@ -130,6 +150,7 @@ class EntryLogs:
             message: its sequence, stamp, headers and body are kept.
             filter_value: what readers may ask for.
             payload: whatever else is to be kept.
+            stamp: the time of the entry, in place of the message's.
         """
         raise NotImplementedError
 
@@ -167,9 +188,10 @@ class EntryLogs:
         raise NotImplementedError
 
     def find_bytes(self, log: str, limit: int, found: OffsetFound) -> None:
-        """Find from where on a log has at most so many bytes, but for a part of a block.
+        """Find where to `cut` a log that is to have at most so many bytes.
 
-        That is where to `cut` a log that is to be no larger; 0 or the first offset if it is not.
+        That is where a block begins, and never behind the last one; the first offset of a log that
+        is no larger.
         """
         raise NotImplementedError
 

@@ -46,7 +46,8 @@ class PackedBlock(NamedTuple):
     Attributes:
         first: the offset of the first.
         length: how many they are.
-        latest: the latest time at which one came, in milliseconds since the epoch.
+        oldest: the earliest time at which one came, in milliseconds since the epoch.
+        latest: the latest.
         sequence: the highest of their messages.
         content: bytes of their headers, bodies and payloads.
         filters: their filter values; None = none has one.
@@ -55,6 +56,7 @@ class PackedBlock(NamedTuple):
 
     first: int
     length: int
+    oldest: int
     latest: int
     sequence: int
     content: int
@@ -140,6 +142,7 @@ def _pack(entries: Sequence[LogEntry], size: int) -> PackedBlock:
     return PackedBlock(
         entries[0].offset,
         len(entries),
+        min(times.values()),
         max(times.values()),
         max(sequences),
         size,

@@ -46,6 +46,15 @@ class _MemoryLog:
         self._open: list[LogEntry] = []
         self._open_bytes = 0
 
+    def ends(self) -> LogEnds:
+        """From where to where it goes."""
+        oldest = 0
+        if self._blocks:
+            oldest = self._blocks[0].oldest
+        elif self._open:
+            oldest = self._open[0].received_at
+        return LogEnds(self.first, self.next, self.content, oldest)
+
     def append(self, entry: LogEntry, size: int) -> None:
         """Take in the next entry."""
         self._open.append(entry)
@@ -113,7 +122,9 @@ class _MemoryLog:
             if left <= limit:
                 return max(self.first, block.first)
             left -= block.content
-        return self.first if left <= limit and not self._blocks else self.next - len(self._open)
+        if self._open:
+            return max(self.first, self._open[0].offset)
+        return max(self.first, self._starts[-1]) if self._starts else self.first
 
 
 class MemoryLogs(EntryLogs):
@@ -143,7 +154,12 @@ class MemoryLogs(EntryLogs):
         return {} if known is None else dict(known.readers)
 
     def append(
-        self, log: str, message: Message, filter_value: str | None = None, payload: bytes = b""
+        self,
+        log: str,
+        message: Message,
+        filter_value: str | None = None,
+        payload: bytes = b"",
+        stamp: bytes | None = None,
     ) -> int:
         """Remember one more entry."""
         known = self._log(log)
@@ -151,9 +167,8 @@ class MemoryLogs(EntryLogs):
         body = message.body
         if body is None:
             body = self._body(message.sequence)
-        entry = LogEntry(
-            offset, message.sequence, message.stamp, message.head, body, filter_value, payload
-        )
+        at = message.stamp if stamp is None else stamp
+        entry = LogEntry(offset, message.sequence, at, message.head, body, filter_value, payload)
         known.append(entry, message.size - OVERHEAD + len(payload))
         return offset
 
