@@ -49,6 +49,7 @@ class ForeignHeader:
         auto: whether only with ``ack:auto``, where nothing is ever unsettled.
         unnamed: whether only where no ``x-queue-name`` says which queue is meant.
         alone: whether only where a subscription has its messages to itself (`has_itself`).
+        unread: whether only where the queue is no stream.
     """
 
     names: tuple[str, ...]
@@ -60,6 +61,7 @@ class ForeignHeader:
     auto: bool = False
     unnamed: bool = False
     alone: bool = False
+    unread: bool = False
 
     def wanted(self, name: str, value: str, destination: Destination | None) -> bool:
         """Whether a header asks for what is not done."""
@@ -92,6 +94,24 @@ RETRIES = (
     "activemq.maximumRedeliveryDelay",
 )
 """Headers that say when and how often what is refused comes again, in milliseconds."""
+
+OF_READERS = (
+    "x-stream-offset",
+    "x-stream-consumer",
+    "x-stream-filter",
+    "x-stream-automatic-offset-tracking",
+    "x-stream-match-unfiltered",
+    "activemq.retroactive",
+)
+"""Headers by which a SUBSCRIBE says where and what of a stream it reads."""
+
+OF_STREAMS = frozenset((*OF_READERS, "x-stream-filter-value", "x-max-age", "share"))
+"""All those that are done where a queue is a stream, and nowhere else."""
+
+_NO_STREAM = (
+    'and this is none; /stream/NAME, x-queue-type:stream or type = "stream" of a [[policy]] '
+    "makes one"
+)
 
 _TO_EXCHANGE = "dead letters go to that exchange; x-dead-letter-routing-key alone names a queue"
 
@@ -173,7 +193,11 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=_UNLIMITED,
     ),
     ForeignHeader(
-        ("activemq.retroactive",), (_SUBSCRIBE,), "messages sent before come as well", idle=_NO
+        ("activemq.retroactive",),
+        (_SUBSCRIBE,),
+        f"messages of a stream that were sent before come as well, {_NO_STREAM}",
+        idle=_NO,
+        unread=True,
     ),
     ForeignHeader(
         RETRIES,
@@ -209,6 +233,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         (_SUBSCRIBE,),
         "each message of a topic goes to one of a group; whoever consumes from a queue shares it",
         kinds=_BUT_TOPICS,
+        unread=True,
     ),
     ForeignHeader(
         ("x-consumer-timeout",),
@@ -221,18 +246,47 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
         ("x-stream-offset", "x-stream-consumer", "x-stream-filter"),
         (_SUBSCRIBE,),
-        "messages of a stream come from there on",
+        f"messages of a stream come from there on, {_NO_STREAM}",
+        kinds=tuple(DestinationKind),
+        unread=True,
     ),
     ForeignHeader(
         ("x-stream-automatic-offset-tracking", "x-stream-match-unfiltered"),
         (_SUBSCRIBE,),
-        "messages of a stream come from there on",
+        f"messages of a stream come from there on, {_NO_STREAM}",
+        kinds=tuple(DestinationKind),
+        idle=_NO,
+        unread=True,
+    ),
+    ForeignHeader(
+        ("x-stream-consumer", "x-stream-automatic-offset-tracking"),
+        (_BROWSE,),
+        "the place of a reader of a stream is kept; with browser:true nobody reads",
+        kinds=_QUEUES,
         idle=_NO,
     ),
     ForeignHeader(
-        ("x-queue-type",), _BOTH, "the queue is a stream", kinds=_QUEUES, asks=("stream",)
+        ("x-queue-type",),
+        (_SUBSCRIBE,),
+        "the queue is a stream, and this is none; x-queue-name gives a topic subscription one",
+        kinds=_BUT_QUEUES,
+        asks=("stream",),
+        unnamed=True,
     ),
-    ForeignHeader(("x-max-age",), _BOTH, "messages older than that go", kinds=_QUEUES),
+    ForeignHeader(
+        ("x-max-age",),
+        (_SEND,),
+        f"messages of a stream that are older go, {_NO_STREAM}",
+        kinds=_QUEUES,
+        unread=True,
+    ),
+    ForeignHeader(
+        ("x-max-age",),
+        (_SUBSCRIBE,),
+        f"messages of a stream that are older go, {_NO_STREAM}",
+        kinds=tuple(DestinationKind),
+        unread=True,
+    ),
     ForeignHeader(
         ("x-last-value-key",),
         _BOTH,
@@ -294,7 +348,11 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         asks=("true",),
     ),
     ForeignHeader(
-        ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES
+        ("x-stream-filter-value",),
+        (_SEND,),
+        f"readers of a stream choose by it, {_NO_STREAM}",
+        kinds=_QUEUES,
+        unread=True,
     ),
     ForeignHeader(
         ("AMQ_SCHEDULER_ACTION",),
@@ -337,7 +395,12 @@ class ForeignHeaders:
         self._told: set[str] = set()
 
     def check(
-        self, command: str, headers: Mapping[str, str], destination: Destination | None = None
+        self,
+        command: str,
+        headers: Mapping[str, str],
+        destination: Destination | None = None,
+        *,
+        is_stream: bool = False,
     ) -> None:
         """Check the headers of a frame.
 
@@ -345,11 +408,12 @@ class ForeignHeaders:
             command: of the frame; BROWSE for a SUBSCRIBE with ``browser:true``.
             headers: of the frame.
             destination: of the frame; None if it has none.
+            is_stream: whether that is a stream.
 
         Raises:
             ProtocolError: one of them asks for something that is not done, and is not ignored.
         """
-        for name, foreign in self._asking(command, headers, destination):
+        for name, foreign in self._asking(command, headers, destination, is_stream):
             if name not in self._ignore:
                 raise _refused(name, foreign)
             if name not in self._told:
@@ -357,17 +421,25 @@ class ForeignHeaders:
                 self._tell(name, foreign, command, destination)
 
     def refusal(
-        self, command: str, headers: Mapping[str, str], destination: Destination | None = None
+        self,
+        command: str,
+        headers: Mapping[str, str],
+        destination: Destination | None = None,
+        *,
+        is_stream: bool = False,
     ) -> ProtocolError | None:
         """What `check` would raise; nobody is told of it. None = nothing."""
-        for name, foreign in self._asking(command, headers, destination):
+        for name, foreign in self._asking(command, headers, destination, is_stream):
             if name not in self._ignore:
                 return _refused(name, foreign)
         return None
 
     @staticmethod
     def _asking(
-        command: str, headers: Mapping[str, str], destination: Destination | None
+        command: str,
+        headers: Mapping[str, str],
+        destination: Destination | None,
+        is_stream: bool,
     ) -> Iterator[tuple[str, ForeignHeader]]:
         """The headers of a frame that ask for what is not done."""
         known = _KNOWN[command]
@@ -376,6 +448,8 @@ class ForeignHeaders:
             if foreign.auto and headers.get("ack", "auto") != "auto":
                 continue
             if foreign.unnamed and headers.get("x-queue-name"):
+                continue
+            if foreign.unread and is_stream:
                 continue
             if foreign.alone and not has_itself(headers):
                 continue

@@ -54,6 +54,8 @@ BROKER_HEADERS = frozenset(
         "x-dead-letter-exchange",
         "x-queue-type",
         "x-max-priority",
+        "x-max-age",
+        "x-stream-offset",
     )
 )
 """Headers of a SEND that speak to the broker, or that only the broker may write on a MESSAGE.

@@ -5,6 +5,7 @@ as written                 meaning
 =========================  ==================================================================
 ``/queue/NAME``            a queue: each message goes to one consumer
 ``NAME``                   the same queue
+``/stream/NAME``           the same queue, which has to be a stream: what is read stays in it
 ``/topic/NAME``            a topic: each message goes to every subscriber
 ``/temp-queue/NAME``       a queue of this connection alone, gone with it
 ``/temp-topic/NAME``       a topic that this connection made, and gives the address of to others
@@ -26,6 +27,7 @@ they would be mistakes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -34,6 +36,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations import exchange_names
 from stompy_broker.destinations.exchange_names import EXCHANGE
 from stompy_broker.destinations.patterns import REST, WILDCARDS, is_slashed, words_of
+from stompy_broker.destinations.stream_settings import QUEUE_TYPE, STREAM
 
 MOST_WORDS = 128
 """In a name. What a subscription to a pattern costs grows with its words."""
@@ -67,17 +70,20 @@ class DestinationKind(Enum):
 REPLY_TOPIC = "/reply-topic/"
 """What the address of a temporary topic begins with."""
 
+_STREAM = "/stream/"
 _PREFIXES = {kind.value: (kind, "") for kind in DestinationKind} | {
     "/remote-temp-queue/": (DestinationKind.REPLY, ""),
     REPLY_TOPIC: (DestinationKind.TOPIC, TEMPORARY_TOPICS),
     "/remote-temp-topic/": (DestinationKind.TOPIC, TEMPORARY_TOPICS),
+    _STREAM: (DestinationKind.QUEUE, ""),
 }
+_STREAM_ARGUMENTS: Mapping[str, str] = {QUEUE_TYPE: STREAM}
 _EXISTING = "/amq/queue/"
 _UNSLASHED = tuple(prefix[1:] for prefix in (*_PREFIXES, _EXISTING, exchange_names.PREFIX))
 """What was meant for a prefix, and would be the beginning of the name of a queue."""
 _OF_JMS = {f"{word}://": f"/{word}/" for word in ("queue", "topic", "temp-queue", "temp-topic")}
 _VALID = (
-    "/queue/, /topic/, /temp-queue/, /temp-topic/, /reply-queue/, /reply-topic/, "
+    "/queue/, /topic/, /stream/, /temp-queue/, /temp-topic/, /reply-queue/, /reply-topic/, "
     "/exchange/, /amq/queue/"
 )
 _APOLLO = "/dsub/"
@@ -92,17 +98,43 @@ class Destination:
         name: the part after the prefix.
         is_pattern: whether a wildcard stands in it.
         existing: whether it means a queue only if there is one already.
+        stream: whether it means a queue only if that is a stream.
     """
 
     kind: DestinationKind
     name: str
     is_pattern: bool
     existing: bool = False
+    stream: bool = False
 
     @property
     def plain(self) -> Destination:
-        """The same, whether or not it has to be there already."""
-        return replace(self, existing=False) if self.existing else self
+        """The same, whether or not it has to be there already, and whatever it is."""
+        if self.existing or self.stream:
+            return replace(self, existing=False, stream=False)
+        return self
+
+    @property
+    def arguments(self) -> Mapping[str, str] | None:
+        """What it says of a queue that is made for it; None = nothing."""
+        return _STREAM_ARGUMENTS if self.stream else None
+
+    def setting_up(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers of a frame, with what the destination says of the queue that is set up.
+
+        Raises:
+            ProtocolError: they say that it is something else.
+        """
+        if not self.stream:
+            return headers
+        said = headers.get(QUEUE_TYPE, "").strip().lower()
+        if said not in ("", STREAM):
+            raise ProtocolError(
+                ErrorCode.BAD_HEADER,
+                f"{QUEUE_TYPE} is {said[:40]!r}, and a destination that begins with {_STREAM} is "
+                f"a {STREAM}",
+            )
+        return {**headers, **_STREAM_ARGUMENTS}
 
     @property
     def of_broker(self) -> bool:
@@ -196,7 +228,7 @@ def parse_destination(text: str) -> Destination:
     # RabbitMQ has no patterns of queues: there, a word like these is a word of a name.
     existing = text.startswith(_EXISTING)
     is_pattern = not existing and not WILDCARDS.isdisjoint(words)
-    return Destination(kind, inside + name, is_pattern, existing)
+    return Destination(kind, inside + name, is_pattern, existing, spelled.startswith(_STREAM))
 
 
 def _read_foreign(text: str) -> tuple[DestinationKind, str]:
@@ -273,6 +305,8 @@ def check_subscribable(destination: Destination) -> None:
         raise _bad(str(destination), "belongs to the connection that made it")
     _check_blanks(destination)
     if destination.kind is not DestinationKind.TOPIC:
+        if destination.is_pattern and destination.stream:
+            raise _bad(f"{_STREAM}{destination.name}", "has a wildcard; streams are read by name")
         if destination.is_pattern and destination.kind is not DestinationKind.QUEUE:
             raise _bad(str(destination), "has a wildcard; topics and queues can have one")
         _check_not_reserved(destination)

@@ -21,6 +21,12 @@ from stompy_broker.destinations.names import (
     scheduled_for,
     sendable,
 )
+from stompy_broker.destinations.stream_settings import (
+    MAX_AGE,
+    QUEUE_TYPE,
+    QueueTypeSettings,
+    read_type,
+)
 
 DEAD_LETTER = "dead-letter"
 
@@ -36,10 +42,12 @@ ARGUMENTS: Mapping[str, str] = {
     "x-delayed-retry-type": "redelivery_for",  # `_retries_in`
     "x-delayed-retry-min": "redelivery_delay",
     "x-delayed-retry-max": "redelivery_delay_max",
+    QUEUE_TYPE: "type",
+    MAX_AGE: "max_age",
 }
 """Headers by which the first SEND or SUBSCRIBE sets up a queue, as RabbitMQ's do."""
 
-SWITCHES = {"auto-delete": "auto_delete", "durable": "persistent"}
+SWITCHES = {"auto-delete": "auto_delete", "durable": "persistent", QUEUE_TYPE: "type"}
 """Those of them that many clients send to say what holds anyhow."""
 
 _REST = frozenset((">", "#"))
@@ -84,12 +92,23 @@ def arguments_in(headers: Mapping[str, str], policy: Policy | None = None) -> di
     for name, setting in SWITCHES.items():
         if name in given:
             holds = getattr(policy or _DEFAULT, setting)
-            if given[name].strip().lower() in ("", *(_TRUE if holds else _FALSE)):
+            if name == QUEUE_TYPE:
+                if _says_type(given[name], holds):
+                    del given[name]
+            elif given[name].strip().lower() in ("", *(_TRUE if holds else _FALSE)):
                 del given[name]
     return given
 
 
-class Policy(GroupSettings):
+def _says_type(text: str, holds: str) -> bool:
+    """Whether that is said of a queue of this type anyhow; what is no type is left for others."""
+    try:
+        return read_type(text) == holds
+    except ValueError:
+        return False
+
+
+class Policy(GroupSettings, QueueTypeSettings):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
 
     match: str = Field(
@@ -279,7 +298,9 @@ class Policy(GroupSettings):
             value: object = text
             if name in SWITCHES and not text.strip():
                 continue
-            if name == "x-expires":
+            if name == QUEUE_TYPE:
+                value = read_type(text)
+            elif name == "x-expires":
                 value = float(text) / 1000 if text.isdigit() else text
             elif name == _DEAD_LETTER_HEADER:
                 value = f"{DestinationKind.QUEUE.value}{text}"

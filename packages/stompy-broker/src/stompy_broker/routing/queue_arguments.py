@@ -12,9 +12,16 @@ from typing import NamedTuple
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import DestinationKind
+from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.destinations.policy import ARGUMENTS, Policies, Policy, arguments_in
+from stompy_broker.destinations.stream_settings import (
+    QUEUE_TYPE,
+    STREAM,
+    not_of_streams,
+    read_type,
+)
 from stompy_broker.events import Events
+from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
 from stompy_broker.timers import Clock
@@ -80,9 +87,43 @@ class QueueArguments:
         arguments = before.arguments or arguments_in(headers or {}, usual)
         try:
             policy = usual.with_arguments(arguments)
-            return NewQueue(policy, QueueSettings(arguments), before.exclusive)
         except ValueError as error:
             raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
+        if policy.is_stream:
+            _check_stream(name, headers or {})
+            arguments = {**arguments, QUEUE_TYPE: STREAM}  # whatever policies say later
+        return NewQueue(policy, QueueSettings(arguments), before.exclusive)
+
+    def kept(self, name: str, settings: QueueSettings) -> Policy:
+        """How a queue is set up that is there: policies may change, but not what it is.
+
+        Args:
+            name: of the queue.
+            settings: what is kept of it.
+
+        Raises:
+            ValueError: an argument that cannot be any more.
+        """
+        policy = self._policies.find(DestinationKind.QUEUE, name)
+        if policy.is_stream and QUEUE_TYPE not in settings.arguments:
+            policy = policy.model_copy(update={"type": "queue"})
+        return policy.with_arguments(settings.arguments)
+
+    def means_stream(
+        self, destination: Destination, headers: Mapping[str, str], queue: Queue | None
+    ) -> bool:
+        """Whether a frame is about a stream, or makes one.
+
+        Args:
+            destination: of the frame; one queue.
+            headers: of the frame.
+            queue: the one of that name; None = there is none yet.
+        """
+        if destination.stream or headers.get(QUEUE_TYPE, "").strip().lower() == STREAM:
+            return True  # it is refused later, if the queue is something else
+        if queue is not None:
+            return queue.policy.is_stream
+        return self._policies.find(DestinationKind.QUEUE, destination.name).is_stream
 
     def check(self, queue: Queue, headers: Mapping[str, str]) -> None:
         """Compare the headers of a frame with what a queue is already; each set of them once.
@@ -93,6 +134,7 @@ class QueueArguments:
         given = tuple([(name, headers[name]) for name in ARGUMENTS if name in headers])
         if not given:
             return
+        self._check_type(queue, headers)
         compared = self._compared.setdefault(queue.name, set())
         if given in compared and not self.strict:
             return
@@ -107,6 +149,27 @@ class QueueArguments:
         compared.add(given)
         if len(self._compared) > REMEMBERED:
             del self._compared[next(iter(self._compared))]
+
+    @staticmethod
+    def _check_type(queue: Queue, headers: Mapping[str, str]) -> None:
+        """Check that a queue is what a frame says that it is; that is never ignored."""
+        try:
+            wanted = read_type(headers.get(QUEUE_TYPE, "") or queue.policy.type)
+        except ValueError as error:
+            raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
+        if wanted != queue.policy.type:
+            what = (
+                "a stream, whose messages stay when they were read"
+                if queue.policy.is_stream
+                else "no stream: its messages go when they are settled"
+            )
+            raise ProtocolError(
+                ErrorCode.BAD_HEADER,
+                f"{queue.destination} is {what}; take another name, or delete the queue first "
+                f"(queue.delete), which takes its messages with it",
+            )
+        if queue.policy.is_stream:
+            _check_stream(queue.name, headers)
 
     def _refuse_or_tell(self, queue: Queue, wanted: Policy, given: Mapping[str, str]) -> None:
         differ = [
@@ -159,3 +222,30 @@ class QueueArguments:
         """What a queue of that name was that has ended not long ago."""
         known, until = self._ended.get(name, (NO_SETTINGS, 0.0))
         return known if until > self._clock.now() else NO_SETTINGS
+
+
+def check_keeps_streams(group: QueueGroup, name: str) -> None:
+    """Check that a stream can be made where the queues of a group are kept.
+
+    Raises:
+        ProtocolError: its store keeps none, as in a cluster.
+    """
+    if not getattr(group.store, "keeps_logs", False):
+        raise ProtocolError(
+            ErrorCode.NOT_SUPPORTED,
+            f"{name[:200]!r} cannot be a stream: brokers of a cluster keep queues, and no streams",
+        )
+
+
+def _check_stream(name: str, headers: Mapping[str, str]) -> None:
+    """Check that nothing is asked of a stream that none can be.
+
+    Raises:
+        ProtocolError: an argument among the headers of a frame is not for streams.
+    """
+    refused = not_of_streams(headers)
+    if refused is not None:
+        argument, why = refused
+        raise ProtocolError(
+            ErrorCode.NOT_SUPPORTED, f"{argument} is not for the stream {name[:200]!r}: {why}"
+        )

@@ -13,9 +13,11 @@ from functools import partial
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.lasting import QUEUE_NAME
 from stompy_broker.destinations.names import (
     BACKLOG,
     SCHEDULED,
+    Destination,
     DestinationKind,
     parse_destination,
     parts_of,
@@ -24,6 +26,7 @@ from stompy_broker.destinations.names import (
     topic_text,
 )
 from stompy_broker.destinations.policy import Policies, Policy
+from stompy_broker.destinations.stream_settings import QUEUE_TYPE, STREAM
 from stompy_broker.events import Events
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done, nobody_asks
@@ -44,7 +47,7 @@ from stompy_broker.routing.interface import (
     QueueFigures,
     RestorableQueue,
 )
-from stompy_broker.routing.queue_arguments import QueueArguments
+from stompy_broker.routing.queue_arguments import QueueArguments, check_keeps_streams
 from stompy_broker.routing.queue_table import QueueTable
 from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
 from stompy_broker.routing.retirement import Retirement
@@ -183,9 +186,7 @@ class Registry:
         if name not in made:
             if name.startswith(BACKLOG):
                 return None
-            made[name] = self._add_queue(
-                name, self._policies.find(DestinationKind.QUEUE, name), group
-            )
+            made[name] = self._add_queue(name, self._set_up(name, NO_SETTINGS), group)
             self._tell_queue("queue.created", made[name])
         return made[name]
 
@@ -210,7 +211,10 @@ class Registry:
             if capped:
                 self.table.check_room()
             policy, settings, orphaned = self.arguments.for_new(name, headers)
-            queue = self._add_queue(name, policy, self._groups.of(name), headers)
+            group = self._groups.of(name)
+            if policy.is_stream:
+                check_keeps_streams(group, name)
+            queue = self._add_queue(name, policy, group, headers)
             if self.table.storage is not None:
                 self.table.storage.made(name)
             is_here = self.table.elsewhere(queue.group) is None
@@ -227,6 +231,29 @@ class Registry:
         elif headers is not None and self.table.elsewhere(queue.group) is None:
             self.arguments.check(queue, headers)
         return queue
+
+    def stream(self, destination: Destination) -> bool:
+        """Make a stream that a SEND names, unless it is there; always true.
+
+        Raises:
+            ProtocolError: the queue is something else, or there are too many.
+        """
+        queue = self.queues.get(destination.name)
+        if queue is None or not queue.policy.is_stream:
+            self.queue(destination.name, destination.arguments)
+        return True
+
+    def means_stream(self, destination: Destination, headers: Mapping[str, str]) -> bool:
+        """Whether a frame to a destination is about a stream, or about topics bound to one."""
+        name = destination.name
+        if destination.kind is DestinationKind.TOPIC:
+            name = headers.get(QUEUE_NAME, "")
+            destination = Destination(DestinationKind.QUEUE, name, is_pattern=False)
+        elif destination.kind is not DestinationKind.QUEUE or destination.is_pattern:
+            return False
+        return bool(name) and self.arguments.means_stream(
+            destination, headers, self.queues.get(name)
+        )
 
     def _make_meant(self, name: str) -> None:
         """Have what the messages in a queue of this name are for, if they are to come later."""
@@ -475,12 +502,12 @@ class Registry:
 
     def _set_up(self, name: str, settings: QueueSettings) -> Policy:
         """The policy of a queue under the arguments by which its first frame set it up."""
-        policy = self._policies.find(DestinationKind.QUEUE, name)
         try:
-            return policy.with_arguments(settings.arguments)
+            return self.arguments.kept(name, settings)
         except ValueError as error:
             log.warning("%s: is not set up as it was: %s", name, error)
-            return policy
+            kept = {QUEUE_TYPE: STREAM} if QUEUE_TYPE in settings.arguments else {}
+            return self.arguments.kept(name, QueueSettings(kept))
 
     def renew_policies(self) -> Iterator[int]:
         """Have queues behave by the policies as they are now, and subscriptions that are durable.

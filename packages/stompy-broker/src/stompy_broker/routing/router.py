@@ -178,8 +178,9 @@ class Router:
             self._refuse_when_stalled(destination, head)
         own: Watermark | None = None
         if destination.kind is _QUEUE:
-            name = destination.name
-            queue = self.queues.get(name) or self.queue(name, capped=refused is not None)
+            queue = self.queues.get(destination.name) or self.queue(
+                destination.name, destination.arguments, capped=refused is not None
+            )
             numbers = queue.sequences
             numbers.last = number = numbers.last + STEP
             message = Message(number, head, body, self.stamp)
@@ -555,9 +556,8 @@ class Router:
         """What is full and has to do with a message: memory, or the disks that it goes to."""
         if self.memory.full:
             return self.memory
-        others = self.registry.table.others
-        is_topic = destination.kind is _TOPIC
-        if is_topic and others is not None and others.stale.full and head.traits.persistent:
+        others = self.registry.table.others if destination.kind is _TOPIC else None
+        if others is not None and others.stale.full and head.traits.persistent:
             return others.stale
         groups = self._stored_in(destination, head)
         return next((group.blocking for group in groups if group.blocking is not None), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stompy_broker.destinations.policy import Policy
+from stompy_broker.routing.reading import Reading
 
 
 class Terms(NamedTuple):
@@ -19,12 +20,14 @@ class Terms(NamedTuple):
         priority: of those that could be given a message, those of the highest number are.
         single_active: whether it asks that one consumer at a time is given anything
             (`stompy_broker.routing.active_consumer`).
+        reading: where and what it reads of a stream; None = what is still to come.
     """
 
     selector: str = ""
     holder: str = ""
     priority: int = 0
     single_active: bool = False
+    reading: Reading | None = None
 
     @property
     def chooses(self) -> bool:

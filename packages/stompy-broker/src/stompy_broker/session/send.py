@@ -6,7 +6,7 @@ What a SEND asks for is worked out once for each header block, and kept with the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -65,35 +65,6 @@ class Waitable(Protocol):
     def forget(self, go_on: Callable[[], None]) -> None:
         """Do not call it any more."""
         ...
-
-
-class Question:
-    """Something that was asked, and whose answer the next frame waits for.
-
-    Attributes:
-        answered: whether the answer came.
-        again: frames that are to be carried out once more, before the next one.
-    """
-
-    __slots__ = ("_go_on", "again", "answered")
-
-    def __init__(self, again: Sequence[tuple[Head, bytes]] = ()) -> None:
-        self.answered = False
-        self.again = again
-        self._go_on: Callable[[], None] | None = None
-
-    def wait(self, go_on: Callable[[], None]) -> None:
-        """Have `go_on` call a function."""
-        self._go_on = go_on
-
-    def forget(self, go_on: Callable[[], None]) -> None:
-        """Call nothing any more."""
-        self._go_on = None
-
-    def go_on(self) -> None:
-        """Let the client go on, which waits for the answer."""
-        if self._go_on is not None:
-            self._go_on()
 
 
 class ProducerFlowControl:
@@ -212,6 +183,7 @@ class SendPlan:
 
     Attributes:
         simple: whether there is nothing to do but to route it.
+        streams: the same, but for a look whether the queue is the stream that it is to be.
         destination: where to.
         head: the headers that are passed on.
         sets_up: whether it sets up a queue, if that is its first frame.
@@ -230,12 +202,14 @@ class SendPlan:
         "scheduled",
         "sets_up",
         "simple",
+        "streams",
     )
 
     def __init__(
         self, route: Route, head: MessageHead, simple: bool, sets_up: bool, foreign: bool
     ) -> None:
         self.simple = simple
+        self.streams = route.streams
         self.destination = route.destination
         self.route = route
         self.head = head
@@ -274,6 +248,8 @@ def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
     foreign = not ordinary and not OF_SEND.isdisjoint(headers)
     simple = plain and route.simple
     plan = SendPlan(route, MessageHead.from_send(head, version), simple, sets_up, foreign)
+    plan.streams = plain and route.streams
+    plan.sets_up = sets_up or (route.destination.stream and not route.parts)
     if not ordinary:
         plan.scheduled = read_scheduled(headers, route)
     return plan
@@ -346,7 +322,7 @@ class SendHandler:
                     self._send_simple(route, head, body)
                     return None
             plan = self._plan_for(head)
-        if plan.simple:
+        if plan.simple or (plan.streams and self._router.registry.stream(plan.destination)):
             if head.receipt is None:
                 full = self._router.publish(plan.destination, plan.head, body, None, self._refused)
             else:
@@ -371,16 +347,20 @@ class SendHandler:
             if len(route.destination.name) > caps.short:
                 caps.check_name(route.destination.name)
             if plan.foreign:
-                self._foreign_headers.check("SEND", head.headers, route.destination)
+                self._check_foreign(head.headers, route.destination)
         if plan.head.traits.group is not None:
             for route in plan.route.parts or (plan.route,):
-                check_group(route.destination, self._router.policies)
+                check_group(route.destination, self._router)
         if len(plan.head.block) > _LARGE:
             caps.check_headers(plan.head.block)
         if pattern.repeats:
             plan.head.answers = {}
         head.plan = pattern.plan = plan
         return plan
+
+    def _check_foreign(self, headers: Mapping[str, str], destination: Destination) -> None:
+        is_stream = self._router.registry.means_stream(destination, headers)
+        self._foreign_headers.check("SEND", headers, destination, is_stream=is_stream)
 
     def _send_simple(self, route: Route, head: Head, body: bytes) -> None:
         """Route a SEND whose header block may never come again."""
@@ -389,7 +369,7 @@ class SendHandler:
             self._caps.check_name(destination.name)
         message_head, receipt = MessageHead.from_simple(head), head.receipt
         if message_head.traits.group is not None and not route.grouped:
-            check_group(destination, self._router.policies)
+            check_group(destination, self._router)
             route.grouped = True
         if receipt is None:
             full = self._router.publish(destination, message_head, body, None, self._refused)
@@ -449,8 +429,9 @@ class SendHandler:
             raise ProtocolError(
                 ErrorCode.NOT_SUPPORTED, "a queue is set up by a SEND to it, and not to several"
             )
-        self._client.permissions.check_set_up(plan.destination, headers)
-        self._router.queue(plan.destination.name, headers)
+        if arguments_in(headers):
+            self._client.permissions.check_set_up(plan.destination, headers)
+        self._router.queue(plan.destination.name, plan.destination.setting_up(headers))
 
     def _send_answered(
         self,

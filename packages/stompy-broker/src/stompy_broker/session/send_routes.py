@@ -42,6 +42,7 @@ class Route:
         parts: the routes of its parts, if it names several.
         commands: whether commands to the broker itself go there.
         simple: whether there is nothing to do but to route what goes there.
+        streams: the same, but for a look whether the queue is the stream that it is to be.
         awaited: whether requests may wait for replies that go there.
         grouped: whether a message of a group was taken before: its policy goes by groups.
     """
@@ -54,6 +55,7 @@ class Route:
         "grouped",
         "parts",
         "simple",
+        "streams",
         "text",
     )
 
@@ -70,7 +72,8 @@ class Route:
         self.parts = parts
         self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
         special = self.commands or destination.existing or distribution is not None
-        self.simple = destination.kind in _SHARED and not special
+        self.streams = destination.stream and not special
+        self.simple = destination.kind in _SHARED and not special and not destination.stream
         self.awaited = False
         self.grouped = False
 
@@ -118,7 +121,7 @@ class SendRoutes:
         destination = self._directions.resolve(sendable(text))
         route = Route(text, destination, self._directions.distribution(destination))
         if self.awaited and destination.plain in self.awaited:
-            route.awaited, route.simple = True, False
+            route.awaited, route.simple, route.streams = True, False, False
         return route
 
     @staticmethod

@@ -71,7 +71,10 @@ class Sources:
         if request.parts or destination.is_pattern_of_queues:
             done(self._joined.find(request, self.find))
             return
-        durable = durable_of(destination, headers, self._principal)
+        is_queue = destination.kind is DestinationKind.QUEUE
+        durable = None
+        if not is_queue or request.terms.reading is None:  # a stream's readers have names as well
+            durable = durable_of(destination, headers, self._principal)
         if durable is not None:
             _check_lasts(destination)
             durable = self._choosing(durable, request)
@@ -86,8 +89,8 @@ class Sources:
         elif destination.existing:
             self._registry.check_there(destination.name)
             done(self._registry.queue(destination.name))
-        elif destination.kind is DestinationKind.QUEUE:
-            done(self._registry.queue(destination.name, headers))
+        elif is_queue:
+            done(self._registry.queue(destination.name, destination.setting_up(headers)))
         elif destination.kind is DestinationKind.TOPIC:
             done(self._topic(request))
         else:
@@ -293,6 +296,8 @@ def durable_to_delete(
     bound = None if subscription is None else registry.durable.of(subscription.queue)
     if bound is not None and bound.auto_delete:
         return None
+    if bound is None and subscription is not None and subscription.queue.policy.is_stream:
+        return None  # what it says of names was about the place of a reader
     if headers.get("share") or (bound is not None and bound.share):
         return _share_to_delete(bound, headers)
     if headers.get(QUEUE_NAME) or bound_by:

@@ -94,6 +94,8 @@ class SpreadSend:
         for destination, head in self._parts:
             if destination.existing:
                 router.registry.check_there(destination.name)
+            if destination.stream:
+                router.registry.stream(destination)
             if admission is not None:
                 admission.add(destination, head, len(self._body) + len(head.block))
             if span is not None:
@@ -126,7 +128,7 @@ class SpreadSend:
         for destination, head in self._parts:
             if destination.kind is DestinationKind.QUEUE and len(self._parts) > 1:
                 common = common or Common(len(body) + len(head.block))
-                queue = router.queue(destination.name, capped=False)
+                queue = router.queue(destination.name, destination.arguments, capped=False)
                 queue.control(_SHARE)
                 router.publish_to(queue, head, body, part_done, common=common)
                 own = queue.watermark

@@ -144,14 +144,18 @@ class Subscriptions:
             ProtocolError: it is not allowed, or one of its headers does not fit.
         """
         headers = head.headers
-        for part in parts:
-            self._check_part(part, headers)
+        streams = [self._check_part(part, headers) for part in parts]
         self._check_number()
         # What it asks of a queue is read for one, if there is one among them.
         queues = (part for part in parts if part.kind is not DestinationKind.TOPIC)
         selector = bound_selector(parts, headers, self._router.directions.exchanges)
         request = read_subscribe(
-            head, next(queues, parts[0]), key, self._context.settings, selector
+            head,
+            next(queues, parts[0]),
+            key,
+            self._context.settings,
+            selector,
+            is_stream=any(streams),
         )
         if len(parts) > 1:
             request = replace(request, parts=parts)
@@ -204,7 +208,8 @@ class Subscriptions:
                 "which nothing waits that could be browsed; subscribe to it without 'browser'",
             )
 
-    def _check_part(self, destination: Destination, headers: Mapping[str, str]) -> None:
+    def _check_part(self, destination: Destination, headers: Mapping[str, str]) -> bool:
+        """Check one destination; say whether it is a stream."""
         if destination.of_broker:
             raise ProtocolError(
                 ErrorCode.BAD_DESTINATION,
@@ -212,7 +217,9 @@ class Subscriptions:
             )
         check_subscribable(destination)
         self._router.caps.check_name(destination.name)
-        self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
+        is_stream = self._registry.means_stream(destination, headers)
+        self._context.foreign_headers.check("SUBSCRIBE", headers, destination, is_stream=is_stream)
+        return is_stream
 
     def _find_source(self, request: SubscribeRequest, found: list[Queue], done: Done) -> None:
         def take(source: Queue | ProtocolError) -> None:

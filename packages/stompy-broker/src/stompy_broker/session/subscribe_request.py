@@ -30,6 +30,7 @@ from stompy_broker.session.header_values import (
     whole_number,
 )
 from stompy_broker.session.limited_subscription import ORDINARY, Settling
+from stompy_broker.session.stream_request import read_reading
 
 _FOR_EVER = 1e9
 """Seconds that no delay reaches."""
@@ -81,7 +82,13 @@ class SubscribeRequest:
 
 
 def read_subscribe(
-    head: Head, destination: Destination, key: str, settings: SessionSettings, text: str | None
+    head: Head,
+    destination: Destination,
+    key: str,
+    settings: SessionSettings,
+    text: str | None,
+    *,
+    is_stream: bool = False,
 ) -> SubscribeRequest:
     """Read what a SUBSCRIBE to a queue or topic asks for.
 
@@ -91,6 +98,7 @@ def read_subscribe(
         key: what the client will call it.
         settings: of the broker.
         text: the selector that it means; None = it takes all messages.
+        is_stream: whether it reads a stream.
 
     Raises:
         ProtocolError: a header does not fit.
@@ -105,6 +113,10 @@ def read_subscribe(
             terms = Terms(text)  # a queue is told the text: it may be elsewhere
     if destination.kind is not DestinationKind.TOPIC or not has_itself(headers):
         terms = _among_others(headers, terms)
+    reading = read_reading(headers) if is_stream else None
+    if reading is not None:
+        alone = terms.single_active or bool(reading.name and not reading.shared)
+        terms = terms._replace(reading=reading, single_active=alone)
     name, word = given(headers, NO_LOCAL)
     return SubscribeRequest(
         destination,
