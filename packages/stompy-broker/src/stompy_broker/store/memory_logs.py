@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from stompy_broker.message import OVERHEAD, Message
 from stompy_broker.store.entry_log import (
+    NO_ENTRIES,
     PAGE_BYTES,
     EntryLogs,
     LogEnds,
@@ -146,7 +147,17 @@ class MemoryLogs(EntryLogs):
 
     def ends(self) -> Mapping[str, LogEnds]:
         """Where each log begins and ends."""
-        return {name: LogEnds(log.first, log.next, log.content) for name, log in self._logs.items()}
+        return {name: log.ends() for name, log in self._logs.items()}
+
+    def ends_of(self, log: str) -> LogEnds:
+        """Where one log begins and ends."""
+        known = self._logs.get(log)
+        return NO_ENTRIES if known is None else known.ends()
+
+    def safe_next(self, log: str) -> int:
+        """All of it is as safe as it will ever be."""
+        known = self._logs.get(log)
+        return 0 if known is None else known.next
 
     def readers(self, log: str) -> Mapping[str, int]:
         """The readers that a log has."""
