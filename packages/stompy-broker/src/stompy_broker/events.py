@@ -102,6 +102,12 @@ EVENTS: Mapping[str, str] = {
     "more.",
     "store.damaged": "A stored message is not what was written any more, and is given to nobody. "
     "`reason` says what is wrong with it.",
+    "stream.forgotten": "An operator had the place of a reader of a stream kept no more; `detail` "
+    "has its name, and the offset at which it was.",
+    "stream.sought": "An operator had a reader of a stream read on elsewhere; `detail` has its "
+    "name, and the offsets before and after.",
+    "stream.truncated": "An operator destroyed the oldest messages of a stream; `detail` has how "
+    "many, and the first offset that stayed.",
     "subscription.activated": "A subscription that asked to be the only one of its queue that is "
     "given messages is that from now on.",
     "subscription.closed": "A subscription ended.",

@@ -24,6 +24,7 @@ from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.commands.routes import RouteCommands
 from stompy_broker.admin.commands.runner import CommandRunner
 from stompy_broker.admin.commands.schedules import ScheduleCommands
+from stompy_broker.admin.commands.streams import StreamCommands
 from stompy_broker.admin.commands.transfers import TransferCommands
 from stompy_broker.admin.commands.users import UserCommands
 from stompy_broker.admin.metrics import Metrics
@@ -332,6 +333,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += ScheduleCommands(context).table()
     table += UserCommands(context).table()
     table += GroupCommands(context).table()
+    table += StreamCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

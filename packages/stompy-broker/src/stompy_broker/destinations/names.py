@@ -70,12 +70,14 @@ class DestinationKind(Enum):
 REPLY_TOPIC = "/reply-topic/"
 """What the address of a temporary topic begins with."""
 
-_STREAM = "/stream/"
+STREAM_PREFIX = "/stream/"
+"""What begins the destination of a queue that is a stream."""
+
 _PREFIXES = {kind.value: (kind, "") for kind in DestinationKind} | {
     "/remote-temp-queue/": (DestinationKind.REPLY, ""),
     REPLY_TOPIC: (DestinationKind.TOPIC, TEMPORARY_TOPICS),
     "/remote-temp-topic/": (DestinationKind.TOPIC, TEMPORARY_TOPICS),
-    _STREAM: (DestinationKind.QUEUE, ""),
+    STREAM_PREFIX: (DestinationKind.QUEUE, ""),
 }
 _STREAM_ARGUMENTS: Mapping[str, str] = {QUEUE_TYPE: STREAM}
 _EXISTING = "/amq/queue/"
@@ -131,8 +133,7 @@ class Destination:
         if said not in ("", STREAM):
             raise ProtocolError(
                 ErrorCode.BAD_HEADER,
-                f"{QUEUE_TYPE} is {said[:40]!r}, and a destination that begins with {_STREAM} is "
-                f"a {STREAM}",
+                f"{QUEUE_TYPE} is {said[:40]!r}, and {STREAM_PREFIX} means a {STREAM}",
             )
         return {**headers, **_STREAM_ARGUMENTS}
 
@@ -228,7 +229,7 @@ def parse_destination(text: str) -> Destination:
     # RabbitMQ has no patterns of queues: there, a word like these is a word of a name.
     existing = text.startswith(_EXISTING)
     is_pattern = not existing and not WILDCARDS.isdisjoint(words)
-    return Destination(kind, inside + name, is_pattern, existing, spelled.startswith(_STREAM))
+    return Destination(kind, inside + name, is_pattern, existing, spelled.startswith(STREAM_PREFIX))
 
 
 def _read_foreign(text: str) -> tuple[DestinationKind, str]:
@@ -306,7 +307,9 @@ def check_subscribable(destination: Destination) -> None:
     _check_blanks(destination)
     if destination.kind is not DestinationKind.TOPIC:
         if destination.is_pattern and destination.stream:
-            raise _bad(f"{_STREAM}{destination.name}", "has a wildcard; streams are read by name")
+            raise _bad(
+                f"{STREAM_PREFIX}{destination.name}", "has a wildcard; streams are read by name"
+            )
         if destination.is_pattern and destination.kind is not DestinationKind.QUEUE:
             raise _bad(str(destination), "has a wildcard; topics and queues can have one")
         _check_not_reserved(destination)

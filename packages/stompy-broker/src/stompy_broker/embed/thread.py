@@ -30,6 +30,7 @@ from stompy.admin.rows import (
     Kind,
     QueueDetail,
     QueueRow,
+    ReaderRow,
     Row,
     ScheduledRow,
     SubscriptionRow,
@@ -285,6 +286,11 @@ class RunningBroker:
 
     @overload
     def snapshot(
+        self, kind: Literal[Kind.READERS, "readers"], name: str = ...
+    ) -> Rows[ReaderRow]: ...
+
+    @overload
+    def snapshot(
         self, kind: Literal[Kind.QUEUE, "queue"], name: str = ...
     ) -> Rows[QueueDetail]: ...
 
@@ -296,7 +302,7 @@ class RunningBroker:
 
         Args:
             kind: ``broker``, ``queues``, ``topics``, ``connections``, ``subscriptions``,
-                ``durable``, ``transactions``, ``scheduled``, or ``queue``.
+                ``durable``, ``transactions``, ``scheduled``, ``readers``, or ``queue``.
             name: of the queue, for ``queue``.
 
         Raises:

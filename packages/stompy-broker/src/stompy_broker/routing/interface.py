@@ -34,6 +34,7 @@ from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.selection import EVERYTHING, Selection
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.settings import QueueSettings
+from stompy_broker.routing.stream_orders import OfStreams, StreamFigures
 
 
 class QueueKind(NamedTuple):
@@ -182,6 +183,8 @@ class QueueFigures(NamedTuple):
         created_at: since when there is this queue, in milliseconds since the epoch.
         oldest_at: when the message came that is next in line; None if none is.
         newest_at: when the message came that is last in line.
+        next_offset: of a stream, the offset of the next message.
+        readers: of a stream, how many readers there are, or have a place that is kept.
     """
 
     settings: QueueSettings
@@ -208,6 +211,8 @@ class QueueFigures(NamedTuple):
     created_at: int
     oldest_at: int | None
     newest_at: int | None
+    next_offset: int = 0
+    readers: int = 0
 
 
 Place = tuple[int, int]
@@ -233,6 +238,7 @@ class Browse:
             whose time is over; None = what is ready, next one first, then what is delayed.
         beyond: give those that stand behind this place in that order; None = from the beginning.
         groups: whether the groups are meant, and no messages; only where the queue is.
+        stream: whether the readers of a stream are meant, and no messages.
     """
 
     selection: Selection = EVERYTHING
@@ -242,6 +248,7 @@ class Browse:
     states: frozenset[MessageState] | None = None
     beyond: Place | None = None
     groups: bool = False
+    stream: bool = False
 
 
 class Browsed(NamedTuple):
@@ -258,6 +265,7 @@ class Browsed(NamedTuple):
         due: when each of them may be delivered, in milliseconds since the epoch, if states were
             asked for; 0 = it does not wait for a time.
         groups: if they were asked for.
+        stream: if it was asked for; None = the queue is none.
     """
 
     messages: list[Message]
@@ -268,6 +276,7 @@ class Browsed(NamedTuple):
     last: int = 0
     due: tuple[int, ...] = ()
     groups: tuple[GroupFigures, ...] = ()
+    stream: StreamFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +475,7 @@ Order = (
     | Withdraw
     | ShareMemory
     | OfGroups
+    | OfStreams
     | Close
 )
 """What is asked of a queue now and then."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 
 from stompy.admin.settlements import SettlementKind
-from stompy.errors import ProtocolError
+from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination
 from stompy_broker.message import Message, earlier_deliveries
 from stompy_broker.routing.accounts import Accounts
@@ -40,6 +40,7 @@ from stompy_broker.routing.interface import (
 from stompy_broker.routing.paging import DeadLetterReader
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.services import Services
+from stompy_broker.routing.stream_orders import ForgetReader, OfStreams, Seek, Truncate
 
 Parts = tuple[ReadyList, Accounts, Counts, DeadLetterReader]
 """Of a queue: what is in it, what that costs, what it counts, and what leaves."""
@@ -57,7 +58,14 @@ def remove(
 
 
 def carry_out(
-    order: OfMessages | OfSchedules | Expire | Withdraw | ShareMemory | OfGroups | Foresee,
+    order: OfMessages
+    | OfSchedules
+    | Expire
+    | Withdraw
+    | ShareMemory
+    | OfGroups
+    | Foresee
+    | OfStreams,
     parts: tuple[ReadyList, Accounts, Counts, Discards, ConsumerLine],
     services: Services,
     group: QueueGroup,
@@ -91,6 +99,8 @@ def carry_out(
         done(0 if consumer is None else consumer.number)
     elif isinstance(order, Unschedule | Reschedule):
         done(0)  # of those there are none here
+    elif isinstance(order, Truncate | Seek | ForgetReader):
+        done(ProtocolError(ErrorCode.NOT_SUPPORTED, "the queue is no stream"))
     else:
         done(take_away(order, ready, accounts, counts, discards))
 

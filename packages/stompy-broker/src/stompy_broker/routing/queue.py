@@ -469,8 +469,8 @@ class LocalQueue(RestorableQueue):
             groups,
             self._attendance.idle_since,
         )
-        # The last three figures are others only if some of these are.
-        if known is None or known[:-3] != state:
+        # The last figures are others only if some of these are.
+        if known is None or known[:-5] != state:
             known = QueueFigures(*state, self._created_at, *self._ready.arrivals)
         done(known)
 

@@ -58,6 +58,8 @@ class Kind(StrEnum):
     """Every transaction that is open."""
     SCHEDULED = "scheduled"
     """What is to come later, next one first: the next thousand of each broker."""
+    READERS = "readers"
+    """Every reader of a stream that is there, or whose place is kept."""
     CLUSTER = "cluster"
     """Every member, group and NATS server of the cluster; nothing without a cluster."""
     QUEUE = "queue"
@@ -228,6 +230,7 @@ class QueueRow(Record):
     Attributes:
         name: without ``/queue/``; the key of the row.
         destination: as clients write it.
+        type: ``queue``, or ``stream``: what is read stays in it.
         durable: whether persistent messages in it survive.
         backlog_of: the durable subscription whose backlog it is, or that binds topics to it;
             empty = an ordinary queue.
@@ -236,7 +239,7 @@ class QueueRow(Record):
         full: whether it has reached the size at which senders wait.
         policy: ``match`` of the policy that it follows; empty = the defaults.
         created_at: when the broker made or restored it.
-        ready: messages that wait for a consumer.
+        ready: messages that wait for a consumer; of a stream, all that are in it.
         delayed: messages that wait out a redelivery delay.
         unacked: messages that are with consumers, not settled.
         total: all of these.
@@ -263,6 +266,10 @@ class QueueRow(Record):
         unmatched: messages that are ready and that no consumer takes who is there, because of its
             selector.
         groups: message groups that it remembers: those that have anything in it, or had it lately.
+        first_offset: of a stream, the offset of its oldest message; 0 for a queue.
+        next_offset: of a stream, the offset that its next message gets.
+        readers: of a stream, its readers: those that are there, and those whose place is kept.
+        max_age: of a stream, for how long messages stay, such as ``7D``; empty = for ever.
         oldest_at: when the message came that is next in line; null = none waits.
         oldest_ms: its age.
         drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
@@ -276,6 +283,7 @@ class QueueRow(Record):
 
     name: str = ""
     destination: str = ""
+    type: str = "queue"
     durable: bool = False
     backlog_of: str = ""
     paused: bool = False
@@ -308,6 +316,10 @@ class QueueRow(Record):
     rate: Rate | None = field(default=None, metadata=_MOVING)
     unmatched: int = 0
     groups: int = 0
+    first_offset: int = 0
+    next_offset: int = 0
+    readers: int = 0
+    max_age: str = ""
     oldest_at: int | None = None
     oldest_ms: int | None = field(default=None, metadata={"age_of": "oldest_at"})
     drain_eta_ms: int | None = field(default=None, metadata=_MOVING)
@@ -629,6 +641,57 @@ class ScheduledRow(Record):
 
 
 @dataclass(slots=True, kw_only=True)
+class ReaderRow(Record):
+    """The row of one reader of a stream: a subscription, or all of one name.
+
+    Attributes:
+        id: the key of the row: the stream, and the name, or the subscription of a reader without.
+        stream: its destination, as ``/queue/NAME``.
+        name: under which its place is kept (``x-stream-consumer``); empty = it is not.
+        subscription: the row's id of one that is there; empty = nobody reads just now.
+        consumers: subscriptions that are there.
+        active: the one of them that reads, if one does for all: the row's id; else empty.
+        place: the offset that it reads next.
+        settled: the offset after the last message up to which all are settled.
+        kept: the offset from which the next reader of that name goes on; null = none is kept.
+        lag: messages from there to the end of the stream.
+        behind_ms: how much older the message at that place is than now; 0 = it has read all.
+        unacked: messages that it was given and has not settled.
+        waiting: messages that it was given before, and that come again later.
+        delivered: deliveries, redeliveries included.
+        redelivered: deliveries of a message that was delivered before.
+        acked: settled by ACK.
+        nacked: settled by NACK.
+        selector: which messages it takes, by headers.
+        filters: which messages it takes, by their filter values.
+        unfiltered: whether those without such a value as well.
+        broker: id of the broker in the cluster that has it.
+    """
+
+    id: str = ""
+    stream: str = ""
+    name: str = ""
+    subscription: str = ""
+    consumers: int = 0
+    active: str = ""
+    place: int = 0
+    settled: int = 0
+    kept: int | None = None
+    lag: int = 0
+    behind_ms: int = 0
+    unacked: int = 0
+    waiting: int = 0
+    delivered: int = 0
+    redelivered: int = 0
+    acked: int = 0
+    nacked: int = 0
+    selector: str = ""
+    filters: tuple[str, ...] = ()
+    unfiltered: bool = False
+    broker: str | None = _in_cluster()
+
+
+@dataclass(slots=True, kw_only=True)
 class ClusterRow(Record):
     """The row of one member, group or NATS server of a cluster.
 
@@ -709,11 +772,13 @@ class QueueDetail(QueueRow):
         message_groups: its message groups, a hundred at most, as JSON objects: ``id``, ``owner``
             (id of the subscription; empty = nobody's), ``waiting``, ``unsettled``, ``since``,
             ``held_until``, and ``shared`` (several groups in one). Only at the queue's own broker.
+        stream_readers: the rows of the readers of a stream, a hundred at most, as JSON objects.
     """
 
     consumers_detail: tuple[Mapping[str, object], ...] = ()
     series: Series | None = field(default=None, metadata=_MOVING)
     message_groups: tuple[Mapping[str, object], ...] = ()
+    stream_readers: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -759,6 +824,7 @@ Row = (
     | SubscriptionRow
     | DurableRow
     | ScheduledRow
+    | ReaderRow
     | TransactionRow
     | ClusterRow
     | QueueDetail

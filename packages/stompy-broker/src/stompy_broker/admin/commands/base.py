@@ -23,6 +23,7 @@ from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import (
     BACKLOG,
+    STREAM_PREFIX,
     Destination,
     DestinationKind,
     parse_destination,
@@ -251,7 +252,7 @@ class Command:
             text = args[argument.name]
             if isinstance(text, str) and argument.names in ("queue", "durable"):
                 backlog = BACKLOG if argument.names == "durable" else ""
-                return f"{backlog}{text.removeprefix(DestinationKind.QUEUE.value)}"
+                return f"{backlog}{name_in(text)}"
         return ""
 
     def describe(self, role: Role) -> Result:
@@ -278,8 +279,15 @@ class Command:
 
 def _queue_named(text: str) -> Destination:
     """A queue as commands name it, whatever its name looks like."""
-    name = text.removeprefix(DestinationKind.QUEUE.value)
-    return parse_destination(f"{DestinationKind.QUEUE.value}{name}")
+    return parse_destination(f"{DestinationKind.QUEUE.value}{name_in(text)}")
+
+
+def name_in(text: str) -> str:
+    """The name of a queue, with or without a prefix of queues and streams before it."""
+    for prefix in (DestinationKind.QUEUE.value, STREAM_PREFIX):
+        if text.startswith(prefix):
+            return text.removeprefix(prefix)
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +365,7 @@ class CommandContext:
         Raises:
             CommandError: there is none.
         """
-        name = text.removeprefix("/queue/")
+        name = name_in(text)
         queue = self.router.queues.get(name)
         if queue is None:
             raise not_found(f"there is no queue {name[:200]!r}")

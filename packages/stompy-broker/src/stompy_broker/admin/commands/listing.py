@@ -32,14 +32,22 @@ FIELDS = Argument("fields", "list", "fields to give; all if left out")
 LISTING = (MATCH, SORT, LIMIT, OFFSET, FIELDS)
 
 
-def listing(kind: Kind, context: CommandContext, call: Call) -> Steps[Result]:
+def listing(
+    kind: Kind, context: CommandContext, call: Call, among: Callable[[Row], bool] | None = None
+) -> Steps[Result]:
     """Give the rows that a listing asks for: matched by their keys, sorted, cut, as JSON.
+
+    Args:
+        kind: of the rows.
+        context: where they are.
+        call: what is asked for.
+        among: which of them are meant at all; None = all.
 
     Raises:
         CommandError: a field that there is not.
     """
     found, at = yield from context.look(kind, call)
-    rows = found.rows
+    rows = found.rows if among is None else [row for row in found.rows if among(row)]
     args, names = call.args, field_names(kind, clustered=context.cluster is not None)
     key = KEYS[kind]
     if args["match"]:

@@ -19,14 +19,17 @@ from stompy_broker.admin.commands.base import (
     at_owner,
     bad,
     conflict,
+    name_in,
     not_found,
 )
 from stompy_broker.admin.commands.listing import LISTING, listing
 from stompy_broker.admin.commands.selection import QUEUE, SELECTOR, UP_TO, selected
+from stompy_broker.admin.snapshots.readers import stream_figures
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import DestinationKind, parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.routing.interface import Browse, Configure, Queue, Remove
+from stompy_broker.routing.stream_orders import Truncate
 
 PURGED_AT_ONCE = 1000
 _SCHEDULED_AT_ONCE = 50_000
@@ -142,7 +145,7 @@ class QueueCommands:
         return listing(Kind.QUEUES, self._context, call)
 
     def _get(self, call: Call) -> Steps[Result]:
-        name = call.args["queue"].removeprefix("/queue/")
+        name = name_in(call.args["queue"])
         found, at = yield from self._context.look(Kind.QUEUE, call, name)
         if not found.rows:
             raise not_found(f"there is no queue {name[:200]!r}")
@@ -159,15 +162,20 @@ class QueueCommands:
         unknown = next((name for name in arguments if name not in ARGUMENTS), None)
         if unknown is not None:
             raise bad(f"{unknown!r} is none of {', '.join(ARGUMENTS)}")
-        headers = {name: str(value) for name, value in arguments.items()}
         try:
+            headers = destination.setting_up({n: str(value) for n, value in arguments.items()})
             router.policies.find(DestinationKind.QUEUE, destination.name).with_arguments(headers)
+        except ProtocolError as error:
+            raise bad(error.Message) from None
         except ValueError as error:
             raise bad(str(error)) from None
         self._context.permissions(call).check_set_up(destination, headers)
         call.expect(0)
         if not call.dry_run:
-            queue = router.queue(destination.name, headers)
+            try:
+                queue = router.queue(destination.name, headers)
+            except ProtocolError as error:
+                raise conflict(error.Message) from None
             told = yield from ask(queue.stats)
             yield from order(queue, Configure(replace(told.settings, created=True)))
         return {"created": int(not call.dry_run), "queue": destination.name}
@@ -195,6 +203,8 @@ class QueueCommands:
 
     def _purge(self, call: Call) -> Steps[Result]:
         queue, state = self._context.queue(call.args["queue"]), call.args["state"]
+        if state != "scheduled" and queue.policy.is_stream:
+            return (yield from self._purge_stream(queue, call))
         # Those that wait now: what comes in meanwhile is not meant.
         look = Browse(selected(call.args))
         later = self._context.router.registry.schedules(queue.destination)
@@ -220,6 +230,23 @@ class QueueCommands:
                 some = frozenset(sequences[at : at + at_once])
                 purged += yield from order(place, Remove(some, "purged"))
                 yield None
+        self._tell("queue.purged", queue.destination, call, {"purged": purged})
+        return {**result, "purged": purged}
+
+    def _purge_stream(self, queue: Queue, call: Call) -> Steps[Result]:
+        """Destroy all that is in a stream now."""
+        if call.args["selector"]:
+            raise bad("a stream loses its oldest messages only, whatever they say; no 'selector'")
+        if call.args["state"] == "all" and (yield from self._scheduled(queue)):
+            raise conflict("messages are to come to it later; purge 'scheduled', then 'waiting'")
+        figures = yield from stream_figures(queue)
+        assert figures is not None
+        matched = figures.next - figures.first
+        call.expect(matched)
+        result: Result = {"queue": queue.name, "matched": matched, "unacked": 0}
+        if call.dry_run:
+            return {**result, "up_to": ""}
+        purged = yield from order(queue, Truncate(figures.next))
         self._tell("queue.purged", queue.destination, call, {"purged": purged})
         return {**result, "purged": purged}
 

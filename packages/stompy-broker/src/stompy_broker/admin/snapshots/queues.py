@@ -19,6 +19,7 @@ from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.asking import KnownFigures, ask
 from stompy_broker.admin.cluster_status import ClusterStatus, lives_here
 from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
+from stompy_broker.admin.snapshots.readers import reader_row, stream_figures
 from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import DestinationKind, scheduled_for
@@ -161,6 +162,8 @@ class QueueSnapshots:
             counts = yield from self._counts.read([later])
             self._scheduled = {**self._scheduled, **counts}
         browsed = yield from ask(partial(queue.browse, Browse(most=0, groups=True)))
+        stream = yield from stream_figures(queue)
+        readers = () if stream is None else stream.readers
         cached = self._look(queue, told, now)
         if cached.history is None and now - self._recorded_at >= STEP_SECONDS:
             _record(cached)
@@ -171,6 +174,9 @@ class QueueSnapshots:
             consumers_detail=tuple(row_to_json(row) for row in consumers),
             series=self._series(cached),
             message_groups=tuple([group_to_json(one) for one in browsed.groups[:_MOST_GROUPS]]),
+            stream_readers=tuple(
+                [row_to_json(reader_row(queue, one)) for one in readers[:_MOST_GROUPS]]
+            ),
         )
 
     def clear(self) -> None:
@@ -223,6 +229,7 @@ class QueueSnapshots:
         return QueueRow(
             name=queue.name,
             destination=queue.destination,
+            type=policy.type,
             durable=queue.is_stored,
             backlog_of=cached.backlog_of,
             paused=told.settings.paused,
@@ -255,6 +262,10 @@ class QueueSnapshots:
             rate=rate,
             unmatched=told.unmatched,
             groups=told.groups,
+            first_offset=max(0, told.next_offset - told.ready),
+            next_offset=told.next_offset,
+            readers=told.readers,
+            max_age=policy.max_age if policy.is_stream else "",
             oldest_at=told.oldest_at,
             drain_eta_ms=_drain_ms(told.ready, rate),
             last_in_at=cached.came_at,

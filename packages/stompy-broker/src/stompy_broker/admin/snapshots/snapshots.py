@@ -15,6 +15,7 @@ from stompy_broker.admin.snapshots.clients import ClientSnapshots
 from stompy_broker.admin.snapshots.cluster import cluster_rows
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.queues import QueueSnapshots
+from stompy_broker.admin.snapshots.readers import ReaderSnapshots
 from stompy_broker.admin.snapshots.schedules import ScheduleSnapshots
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.snapshots.topics import TopicSnapshots
@@ -43,6 +44,7 @@ class Snapshots:
         topics: makes rows of topics.
         clients: makes rows of clients and of what they hold.
         schedules: makes rows of what is to come later.
+        readers: makes rows of readers of streams.
         links: gives the members of the cluster to which there is a link.
     """
 
@@ -61,6 +63,7 @@ class Snapshots:
         self.topics = TopicSnapshots(router, cluster)
         self.clients = ClientSnapshots(router, sessions, cluster)
         self.schedules = ScheduleSnapshots(router, cluster)
+        self.readers = ReaderSnapshots(router, cluster)
         self.links: Callable[[], Iterable[str]] = tuple
         self._cluster = cluster
         self._own_row: tuple[int, BrokerRow] | None = None
@@ -110,6 +113,8 @@ class Snapshots:
             return (yield from clients.durable(moment))
         if kind is Kind.SCHEDULED:
             return (yield from self.schedules.rows())
+        if kind is Kind.READERS:
+            return (yield from self.readers.rows())
         return (yield from clients.transactions(moment))
 
     def _broker_row(self, moment: SnapshotTime) -> Steps[BrokerRow]:
