@@ -195,7 +195,7 @@ UNLIKE = {
         Connection.connection_made Connection.data_received Connection.ended Connection.now
         Connection.pause_writing Connection.read Connection.resume_writing Connection.room
         Connection.handshake Connection.wait_closed Connection.wait_ended Connection.write
-        Owner.opened
+        Owner.opened Connection.refuse Connection.take_unread
     """,
     # The thread is begun later than the socket is opened.
     "connector.py": "OpenConnection",
@@ -211,9 +211,10 @@ UNLIKE = {
         messages next_connection reading_connection
         Messages Receiving Receiving.recv check_owner
     """,
-    # A thread may find its connection ended between choosing and using it. A task may be cancelled
-    # at the end of a transaction, where nothing can be awaited any more.
-    "sending.py": "post_over abandon",
+    # A thread may find its connection ended between choosing and using it; where none follows it,
+    # it is used without another look. A task may be cancelled at the end of a transaction, where
+    # nothing can be awaited any more.
+    "sending.py": "post_over send abandon",
     # Locks, threads and their ends; or an event loop, its timers and its one task.
     "session.py": """
         Session.asked Session.discard Session.forget Session.hurry Session.is_full Session.join

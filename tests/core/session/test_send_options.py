@@ -11,6 +11,7 @@ import pytest
 
 from stompy.errors import UnsupportedByBroker
 from stompy.session.arguments import MESSAGE, TRANSACTION_MESSAGE
+from stompy.session.dedup_ids import DedupIds
 from stompy.session.dialects import ACTIVEMQ, ARTEMIS, RABBITMQ, STOMPY, UNKNOWN
 from stompy.session.send_options import (
     NAMES,
@@ -22,6 +23,16 @@ from stompy.session.send_options import (
     with_send_options,
 )
 
+
+class Here:
+    """What is asked of a session."""
+
+    def __init__(self, *, always: bool = False) -> None:
+        self.ids = DedupIds(always=always)
+        self.dialect = STOMPY
+
+
+HERE = Here()
 NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -132,18 +143,18 @@ def test_what_cannot_be_meant_is_refused(wrong: Any, error: type, says: str) -> 
 
 def test_headers_given_by_hand_win_over_options_and_free_keywords_over_them() -> None:
     given = keyword_headers(
-        MESSAGE, {"delay": 1, "priority": 9}, {"x-delay": "5", "priority": 3, "a": "b"}, STOMPY
+        MESSAGE, {"delay": 1, "priority": 9}, {"x-delay": "5", "priority": 3, "a": "b"}, HERE
     )
     assert given == {"x-delay": "5", "priority": 9, "a": "b"}
-    assert keyword_headers(MESSAGE, {"delay": None}, {}, STOMPY) == {}
+    assert keyword_headers(MESSAGE, {"delay": None}, {}, HERE) == {}
     with pytest.raises(TypeError, match="headers must be a mapping"):
-        keyword_headers(MESSAGE, {"delay": 1}, 5, STOMPY)  # type: ignore[arg-type]
+        keyword_headers(MESSAGE, {"delay": 1}, 5, HERE)  # type: ignore[arg-type]
 
 
 def test_without_options_headers_are_handed_back() -> None:
     headers = {"a": "b"}
-    assert option_headers({}, headers, STOMPY) is headers
-    assert option_headers({"group": "g"}, headers, STOMPY) == {"JMSXGroupID": "g", "a": "b"}
+    assert option_headers({}, headers, HERE) is headers
+    assert option_headers({"group": "g"}, headers, HERE) == {"JMSXGroupID": "g", "a": "b"}
 
 
 def test_mistyped_options_are_found_beside_others() -> None:

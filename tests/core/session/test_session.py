@@ -25,10 +25,11 @@ from stompy.session import session as session_module
 from stompy.session.address import Address, parse_addresses
 from stompy.session.confirmations import AwaitedReceipt, Outcome
 from stompy.session.dialects import Dialect
+from stompy.session.effects import Drop, Write
 from stompy.session.health import SubscriptionHealth
 from stompy.session.reconnect import Backoff, Reconnect
 from stompy.session.resubscription import AT_ONCE, SubscriptionReceipt
-from stompy.session.session import ClientSession, Drop, SessionSettings, Write
+from stompy.session.session import ClientSession, SessionSettings
 from stompy.session.state import FORGOTTEN, ConnectionState, StateChange
 from stompy.session.subscriptions import AckDuty, Subscriptions
 from stompy.session.wanted import LAST_RETRY, RESTORE_SECONDS, WantedSubscription

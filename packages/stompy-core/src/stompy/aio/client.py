@@ -366,6 +366,9 @@ class STOMPClient(ClientInfo[Session]):
             group: all messages with the same one are delivered in order, and one consumer at a time
                 is at work on them.
             close_group: whether it is the last of its group, which then picks a consumer anew.
+            dedup: whether the broker drops it if it had it before, by an id that the client makes,
+                or by this one of your own. With ``reconnect`` it is then sent again after a loss,
+                until it is confirmed. None, the default, is what `Reconnect.resend` says.
             kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
                 argument is refused; ``headers`` takes any.
 
@@ -387,9 +390,7 @@ class STOMPClient(ClientInfo[Session]):
         if destination.__class__ is not str or destination[:1] != "/":
             arguments.check_destination(destination, body)
         if kv_headers:
-            headers = send_options.keyword_headers(
-                arguments.MESSAGE, kv_headers, headers, session.dialect
-            )
+            headers = send_options.keyword_headers(arguments.MESSAGE, kv_headers, headers, session)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
         given = message_headers(destination, id, headers, {}, session.dialect)
@@ -437,7 +438,7 @@ class STOMPClient(ClientInfo[Session]):
             arguments.check_destination(destination, body)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
-        headers = send_options.option_headers(options, headers, session.dialect)
+        headers = send_options.option_headers(options, headers, session)
         given = message_headers(destination, id, headers, {}, session.dialect)
         return await post(session, "SEND", given, body, transaction)
 
@@ -479,8 +480,9 @@ class STOMPClient(ClientInfo[Session]):
             ValueError: a window of nothing.
         """
         session = self._last_session()
-        headers = send_options.option_headers(options, headers, session.dialect)
-        return await send_many(session, destination, bodies, window, headers, timeout, json)
+        dedup = options.pop("dedup", None)
+        headers = send_options.option_headers(options, headers, session)
+        return await send_many(session, destination, bodies, window, headers, timeout, json, dedup)
 
     async def cancel_schedule(
         self, destination: str, schedule_id: str, *, timeout: float | None = 10.0

@@ -128,6 +128,10 @@ class Connection(asyncio.Protocol):
 
     # -- opening and closing -----------------------------------------------------------------
 
+    def refuse(self, reason: STOMPError) -> None:
+        """Have the handshake fail: the owner does not want this broker."""
+        self._answer.set_exception(reason)
+
     async def handshake(self, opening: bytes) -> STOMPFrame:
         """Send CONNECT and wait for the answer, which is CONNECTED or ERROR.
 
@@ -323,6 +327,8 @@ class Connection(asyncio.Protocol):
             self._set_alarm()
             logger.info("connected to %s", self.address)
             self._owner.opened(self)
+        if self._answer.done():
+            return  # the owner does not want it
         if self.protocol.connected is not None or frame.Command == "ERROR":
             self._answer.set_result(frame)
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from stompy.aio.connection import Connection, Owner
-from stompy.errors import ErrorCode, ProtocolError, STOMPError
+from stompy.errors import ErrorCode, ProtocolError, STOMPError, UnsupportedByBroker
 from stompy.session.address import Address
 from stompy.session.handshake import (
     TIMED_OUT,
@@ -84,6 +84,8 @@ async def _handshake(connection: Connection, opening: bytes, deadline: float) ->
             answer = await connection.handshake(opening)
     except TimeoutError:
         raise AttemptFailed("handshake", foreign_service(connection.first) or TIMED_OUT) from None
+    except UnsupportedByBroker:
+        raise
     except STOMPError as error:
         if isinstance(error.__cause__, LayerError):
             raise error.__cause__ from None

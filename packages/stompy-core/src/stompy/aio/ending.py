@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stompy.aio.resending import wait_until_confirmed
 from stompy.aio.session import Session
 from stompy.session.confirmations import Outcome
 
@@ -14,6 +15,7 @@ async def disconnect(connecting: Session | None, session: Session | None, timeou
     if session is None:
         return
     deadline = session.now() + timeout
+    await wait_until_confirmed(session, timeout)
     await session.leave()
     await session.drain(deadline)
     connection = session.connection
@@ -33,6 +35,7 @@ async def disconnect(connecting: Session | None, session: Session | None, timeou
     by_error = reason is not None and reason.Frame is not None
     if refused and reason is not None and by_error and not session.error_is_reported:
         raise reason
+    session.core.resending.say_what_is_left()
 
 
 async def close(connecting: Session | None, session: Session | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stompy.aio.message import Message
+from stompy.aio.resending import keep, keeps
 from stompy.aio.session import Session
 from stompy.session.commands import HeaderValue, reply_headers
 
@@ -22,6 +23,10 @@ class Replier:
         transaction: str | None,
     ) -> None:
         session = self._session
+        answer = reply_headers(message.Headers, headers, session.dialect)
+        if keeps(session, "SEND", answer, transaction):
+            await keep(session, "SEND", answer, body, transaction)
+            return
         connection = await session.writable(transaction)
         given = reply_headers(message.Headers, headers, connection.dialect)
         if transaction is not None:

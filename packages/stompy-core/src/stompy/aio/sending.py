@@ -16,6 +16,7 @@ from typing import TypeVar
 from stompy.aio.confirmation import Confirmation, take
 from stompy.aio.connection import Connection
 from stompy.aio.message import Message
+from stompy.aio.resending import keep, keeps, wait_for_kept
 from stompy.aio.session import Session
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
 from stompy.protocol.frame import STOMPFrame, as_body
@@ -29,7 +30,7 @@ from stompy.session.arguments import (
 )
 from stompy.session.commands import HeaderValue, as_text, message_headers
 from stompy.session.confirmations import Outcome
-from stompy.session.send_options import cancel_headers
+from stompy.session.send_options import cancel_headers, check_each, each_id
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ async def transmit(
     receipt: bool | str,
 ) -> str | None:
     """Send a frame: the **hot path** of sending. Gives the receipt id."""
+    if session.reconnects and keeps(session, command, given, transaction):
+        return (await keep(session, command, given, body, transaction, receipt))[1]
     connection = session.connection
     if connection.congested or transaction is not None:
         connection = await session.writable(transaction)
@@ -88,7 +91,8 @@ async def confirmed(
     """
     confirmation = await post(session, command, given, body, transaction, receipt or True)
     try:
-        return await confirmation.result(timeout)
+        result = await confirmation.result(timeout)
+        return receipt if isinstance(receipt, str) else result
     finally:
         if confirmation.outcome is Outcome.REJECTED:
             session.error_is_reported = True
@@ -103,6 +107,8 @@ async def post(
     receipt: bool | str = True,
 ) -> Confirmation:
     """Send a frame whose outcome matters."""
+    if session.reconnects and keeps(session, command, given, transaction):
+        return (await keep(session, command, given, body, transaction))[0]
     connection = session.connection
     if connection.congested or transaction is not None:
         connection = await session.writable(transaction)
@@ -122,6 +128,7 @@ async def send_many(
     headers: Mapping[str, HeaderValue],
     timeout: float | None,
     json: Iterable[object] | AsyncIterable[object] | None,
+    dedup: bool | str | None,
 ) -> int:
     """Send messages, so many of them unconfirmed at once; see `STOMPClient.send_many`."""
     if window < 1:
@@ -130,13 +137,15 @@ async def send_many(
     if json is not None:
         headers = json_headers(headers)
     check_destination(destination)
+    check_each(dedup)
     unconfirmed: deque[Confirmation] = deque()
     posted = 0
     try:
         async for body in _each_body(bodies, json):
             if len(unconfirmed) >= window:
                 await take(unconfirmed, window // 2, timeout)
-            given = message_headers(destination, None, headers, {}, session.dialect)
+            own = each_id(dedup, session)
+            given = message_headers(destination, None, headers, own, session.dialect)
             unconfirmed.append(await post(session, "SEND", given, body, None))
             posted += 1
         await take(unconfirmed, 0, timeout)
@@ -181,6 +190,8 @@ async def settle(
         return
     check_ack(ack_id)
     session.dialect.check_settlement(transaction)
+    if transaction is not None:
+        session.core.resending.let_go(transaction)
     if session.connection.congested or transaction is not None:
         await session.writable(transaction)
     settle_over(session, session.connection, command, ack_id, transaction)
@@ -196,6 +207,7 @@ def settle_over(
     """The same over this connection and no other: there, the id may name another message."""
     names: dict[str, HeaderValue] = {**connection.subscriptions.settlement(command, ack_id)}
     if transaction is not None:
+        session.core.resending.let_go(transaction)
         names["transaction"] = transaction
     session.write(connection, command, names)
 
@@ -216,6 +228,9 @@ async def cancel_schedule(
 async def wait_for_receipt(session: Session, receipt_id: str, timeout: float | None) -> STOMPFrame:
     """Take the RECEIPT of a frame that was sent before; see `STOMPClient.wait_for_receipt`."""
     check_receipt_id(receipt_id)
+    kept = session.core.resending.asked(receipt_id)
+    if kept is not None:
+        return await wait_for_kept(session, kept, timeout)
     connection = session.core.asked_on(receipt_id) or session.connection
     with session.priority_read():
         frame = await session.inbox.claim_receipt(receipt_id, timeout, lambda: connection.ended)
@@ -232,6 +247,7 @@ async def wait_for_receipt(session: Session, receipt_id: str, timeout: float | N
 def abandon(session: Session, txn_id: str) -> None:
     """Abort a transaction at this moment, if there still is its connection."""
     session.check_loop()
+    session.core.resending.let_go(txn_id)
     with suppress(STOMPConnectionError):
         session.core.check_transaction(txn_id)
         session.follow("ABORT", txn_id, session.connection)

@@ -29,11 +29,12 @@ from stompy.session.address import Address
 from stompy.session.clock import seconds_of
 from stompy.session.commands import HeaderValue, as_text, unsubscribe_headers
 from stompy.session.confirmations import Outcome
+from stompy.session.effects import Drop
 from stompy.session.handshake import other_loop
 from stompy.session.health import ClientHealth
 from stompy.session.receivers import Receiver
 from stompy.session.resubscription import AT_ONCE, SubscriptionReceipt
-from stompy.session.session import ClientSession, Drop, SessionSettings
+from stompy.session.session import ClientSession, SessionSettings
 from stompy.session.state import FORGOTTEN, ConnectionState, StateChange
 from stompy.session.subscriptions import AckDuty, Subscriptions
 from stompy.session.timeouts import within
@@ -94,6 +95,7 @@ class Session(Owner):
         self.wanted = self.core.wanted
         self.transactions = self.core.transactions
         self.new_id = self.core.new_id
+        self.ids = self.core.resending.ids
         self.dialect = self.core.dialect
         self.has_connection = False
         self.subscriptions = Subscriptions(None)
@@ -106,8 +108,7 @@ class Session(Owner):
         self._observer_errors = 0
         self._published = False
         self._urgent = 0
-        self._changed = Signal()
-        self._settled = Signal()
+        self._changed, self._settled = Signal(), Signal()
         self._timer: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[object] | None = None
         self._round: asyncio.Task[None] | None = None
@@ -300,11 +301,15 @@ class Session(Owner):
         self.core.receivers.clear()
         self.inbox.end()
         self._changed.wake()
+        self._settled.wake()
 
     # -- what the connection tells -----------------------------------------------------------
 
     def opened(self, connection: Connection) -> None:
         """Begin an epoch: a broker has answered CONNECTED."""
+        objection = self.core.objection(connection.connected)
+        if objection is not None:
+            return connection.refuse(objection)
         self._published = False
         self.core.connected(connection, self.now())
         self.connection = connection
@@ -327,7 +332,7 @@ class Session(Owner):
             rest = core.received(frames)
             if len(rest) != len(frames):
                 size = sum(len(frame.Body) for frame in rest)
-                self._settled.wake()
+            self._settled.wake()
             frames = rest
             if core.has_work:
                 self._attend()

@@ -399,6 +399,8 @@ class Subscription(Replier):
         session = self._session
         session.dialect.check_settlement(transaction)
         connection = self._connection_of(message)
+        if transaction is not None:
+            session.core.resending.let_go(transaction)
         if connection.congested or transaction is not None:
             # A message that became stale while we waited is told apart below.
             with suppress(STOMPConnectionError):

@@ -24,6 +24,8 @@ from stompy.protocol.traffic import Traffic
 # Servers were seen to answer with negative numbers; they mean "none".
 _NEGATIVE = re.compile(r"-\s*\d+")
 
+_NEEDS_LENGTH = "a body with a NUL needs a content-length: connect(content_length=True)"
+
 _MISSES = 3
 """After so many SENDs that did not repeat the headers of the one before, ..."""
 _SKIPPED = 100
@@ -143,20 +145,36 @@ class ClientProtocol(ConnectionProtocol):
         if self._trace is not None:
             headers, body = self._trace.sending(command, headers, body)
         version = self.version or V1_2
-        if version is not V1_2 and command not in UNESCAPED_COMMANDS:
-            # Without escapes it would be another header, or another frame (rules E1 and E2).
-            for name, value in headers.items():
-                if not is_writable(name, value, version):
-                    raise ValueError(f"STOMP {version} cannot carry the header {name!r}: {value!r}")
+        if version is not V1_2:
+            _check_writable(command, headers, version)
         if command == "SEND" and body and self._content_length:
             return self._send(headers, body, version)
         if self._content_length or command != "SEND":
             return encode_frame(command, headers, body, version)
         if b"\0" in body:
-            raise ValueError(
-                "a body with a NUL needs a content-length: connect(content_length=True)"
-            )
+            raise ValueError(_NEEDS_LENGTH)
         return encode_frame(command, headers, body, version, content_length=False)
+
+    def look(
+        self, command: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Have who looks at frames see one; give its headers and body as they are then."""
+        if self._trace is None:
+            return headers, body
+        return self._trace.sending(command, headers, body)
+
+    def encode(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
+        """The bytes of a frame that was looked at, perhaps for another connection.
+
+        Raises:
+            ValueError: as `send`.
+        """
+        version = self.version or V1_2
+        _check_writable(command, headers, version)
+        says_length = self._content_length or command != "SEND"
+        if not says_length and b"\0" in body:
+            raise ValueError(_NEEDS_LENGTH)
+        return encode_frame(command, headers, body, version, content_length=says_length)
 
     def settle(self, command: str, ack_id: str) -> bytes:
         """The bytes of an ACK or NACK of 1.2 that says nothing but what is meant.
@@ -237,6 +255,15 @@ class ClientProtocol(ConnectionProtocol):
         # What one message says in its headers is to cost nobody the connection.
         self.parser.proceed(version, self.limits, memory=memory, tolerant=True)
         self._move(State.OPEN)
+
+
+def _check_writable(command: str, headers: Mapping[str, str], version: Version) -> None:
+    """Refuse what would be another header without escapes, or another frame (rules E1 and E2)."""
+    if version is V1_2 or command in UNESCAPED_COMMANDS:
+        return
+    for name, value in headers.items():
+        if not is_writable(name, value, version):
+            raise ValueError(f"STOMP {version} cannot carry the header {name!r}: {value!r}")
 
 
 def _with_remedy(failure: ProtocolError) -> ProtocolError:

@@ -24,7 +24,8 @@ _REMEMBERED = 1000
 _HYPHENATED = frozenset(
     """
     accept-version ack-mode auto-delete client-id consumer-window-size content-encoding
-    content-length content-type correlation-id dead-letter-reason delivery-count destination-type
+    content-length content-type correlation-id dead-letter-reason dedup-id dedup-ttl delivery-count
+    destination-type
     durable-subscription-name error-code heart-beat message-id no-local original-destination
     prefetch-count receipt-id reply-to subscription-type x-cron x-cron-zone x-delay x-deliver-at
     x-group-id x-priority x-repeat-every x-repeat-times x-schedule-cancel x-schedule-id

@@ -11,8 +11,8 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import HeartBeat
 from stompy.session.address import Address
+from stompy.session.effects import AnyConnection
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
-from stompy.session.session import AnyConnection
 from stompy.session.state import ConnectionState
 
 logger = logging.getLogger("stompy")

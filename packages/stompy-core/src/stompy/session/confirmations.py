@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from stompy.errors import OutcomeUnknown, STOMPError
 
@@ -28,6 +30,9 @@ class Outcome(StrEnum):
     """The connection ended before an answer came."""
 
 
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
 class AwaitedReceipt:
     """What the broker says, some time, about one frame.
 
@@ -35,9 +40,10 @@ class AwaitedReceipt:
         receipt_id: the receipt that was asked for.
         outcome: what became of the frame.
         error: what `check` raises, if it raises.
+        headers: those of the RECEIPT; none before it comes.
     """
 
-    __slots__ = ("_command", "_destination", "error", "outcome", "receipt_id")
+    __slots__ = ("_command", "_destination", "error", "headers", "outcome", "receipt_id")
 
     def __init__(
         self, receipt_id: str, command: str | None = None, destination: object = None
@@ -47,11 +53,22 @@ class AwaitedReceipt:
         self._destination = destination
         self.outcome = Outcome.PENDING
         self.error: STOMPError | None = None
+        self.headers: Mapping[str, str] = _NONE
 
     @property
     def done(self) -> bool:
         """Whether the outcome is settled."""
         return self.outcome is not Outcome.PENDING
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the broker had the message already, by its id, and has dropped this one."""
+        return self.headers.get("duplicate") == "true"
+
+    @property
+    def duplicate_of(self) -> str | None:
+        """The ``message-id`` of the one that it had, if it tells."""
+        return self.headers.get("duplicate-of")
 
     @property
     def missing(self) -> str:
@@ -104,10 +121,11 @@ class Confirmations:
         """Wait for it no more: the frame was not sent after all."""
         self._pending.pop(confirmation.receipt_id, None)
 
-    def receipt(self, receipt_id: str) -> AwaitedReceipt | None:
+    def receipt(self, receipt_id: str, headers: Mapping[str, str] = _NONE) -> AwaitedReceipt | None:
         """Accept the frame that a RECEIPT names; None when it is not one of these."""
         confirmation = self._pending.pop(receipt_id, None)
         if confirmation is not None:
+            confirmation.headers = headers
             confirmation.settle(Outcome.ACCEPTED)
         return confirmation
 
@@ -127,10 +145,16 @@ class Confirmations:
             confirmation.settle(Outcome.REJECTED, error)
         return confirmation
 
-    def lost(self, reason: STOMPError | None) -> list[AwaitedReceipt]:
-        """Settle what is pending as unknown: the connection has ended."""
-        settled = list(self._pending.values())
-        self._pending.clear()
+    def lost(self, reason: STOMPError | None, kept: Container[str] = ()) -> list[AwaitedReceipt]:
+        """Settle what is pending as unknown: the connection has ended.
+
+        Args:
+            reason: why.
+            kept: the receipts of what is sent again over the next one; they stay pending.
+        """
+        settled = [one for name, one in self._pending.items() if name not in kept]
+        for confirmation in settled:
+            del self._pending[confirmation.receipt_id]
         for confirmation in settled:
             confirmation.settle(Outcome.UNKNOWN, unknown_outcome(confirmation.receipt_id, reason))
         return settled

@@ -64,6 +64,10 @@ class Dialect:
         browses_in_part: whether it may be told which, how many, and how.
         selects: whether a ``selector`` of SUBSCRIBE chooses messages, as far as is known.
         answers_requests: whether it answers a request itself when nobody is there, and so on.
+        dedup_headers: headers of a SEND with an id, by which it drops what was sent before; the
+            first is the one to write, and there is none where it takes everything.
+        dedup_in_transactions: whether a transaction may be sent again as a whole, because only
+            what was sent before is dropped of it.
     """
 
     name: str
@@ -80,6 +84,8 @@ class Dialect:
     browses_in_part: bool = False
     selects: bool = True
     answers_requests: bool = False
+    dedup_headers: tuple[str, ...] = ()
+    dedup_in_transactions: bool = False
     passed_on: tuple[str, ...] = ()
     """Headers of a SEND that were meant for the broker, and that consumers get nevertheless."""
     _knows_transient: bool = True
@@ -324,6 +330,8 @@ STOMPY = Dialect(
     browses=True,
     browses_in_part=True,
     answers_requests=True,
+    dedup_headers=("dedup-id", "_AMQ_DUPL_ID", "x-deduplication-header", "Nats-Msg-Id"),
+    dedup_in_transactions=True,
     _durable={"durable-subscription-name": "{}"},
     _options={
         "no_local": "no-local",
@@ -346,6 +354,7 @@ STOMPY = Dialect(
         "times": "x-repeat-times",
         "schedule_id": "x-schedule-id",
         "cancel_schedule": "x-schedule-cancel",
+        "dedup": "dedup-id",
         **_GROUPS,
     },
 )
@@ -413,7 +422,14 @@ ARTEMIS = Dialect(
     },
     _durable={"durable-subscription-name": "{}"},
     _options={"no_local": "no-local", "window_bytes": "consumer-window-size"},
-    _send={"delay": "AMQ_SCHEDULED_DELAY", "at": "AMQ_SCHEDULED_TIME", "group": "JMSXGroupID"},
+    # Of a transaction it drops all for one duplicate.
+    dedup_headers=("_AMQ_DUPL_ID",),
+    _send={
+        "delay": "AMQ_SCHEDULED_DELAY",
+        "at": "AMQ_SCHEDULED_TIME",
+        "group": "JMSXGroupID",
+        "dedup": "_AMQ_DUPL_ID",
+    },
     # Without temporary queues: one that goes when nobody uses it.
     _reply="/queue/stompy.reply.{}",
     routing=_JAVA_ROUTING,

@@ -60,6 +60,14 @@ class Reconnect:
     peers: bool = True
     """Whether addresses that a broker tells of are tried as well, behind those that you gave: the
     other brokers of its cluster, in the header ``peers``."""
+    resend: bool = False
+    """Whether what is sent and not confirmed is sent again over the next connection, so that no
+    outcome is unknown: each message gets an id, by which the broker drops what it has already."""
+    resend_limit: int = 10_000
+    """How many messages may be unconfirmed; then senders wait."""
+    resend_within: float = 3000.0
+    """For how many seconds after a message was first sent it may be sent again: fewer than the
+    broker remembers ids, which is an hour with ours."""
     keep_trying: bool | Callable[[FailedRound], bool] = False
     """Whether also to go on when trying again seems hopeless: wrong credentials, no common
     version, a certificate that cannot be trusted. Or a function that is told of each round that
@@ -73,6 +81,10 @@ class Reconnect:
             )
         if self.multiplier < 1:
             raise ValueError(f"pauses grow, so multiplier is 1 or more, not {self.multiplier}")
+        if self.resend_limit < 1:
+            raise ValueError(f"resend_limit is 1 or more, not {self.resend_limit}")
+        if not self.resend_within >= 0:
+            raise ValueError(f"resend_within is 0 seconds or more, not {self.resend_within}")
         for name in ("attempts", "startup_attempts"):
             value = getattr(self, name)
             if value is not None and value < 1:

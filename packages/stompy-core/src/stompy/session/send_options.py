@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, TypedDict, TypeVar, cast
+from typing import Protocol, TypeAlias, TypedDict, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from stompy.session.arguments import FreeKeywords
 from stompy.session.commands import HeaderValue, merged
+from stompy.session.dedup_ids import DedupIds
 from stompy.session.dialects import Dialect
 
 SendValue: TypeAlias = "HeaderValue | timedelta | datetime | ZoneInfo | None"
@@ -30,6 +31,21 @@ _MILLISECOND = timedelta(milliseconds=1)
 F = TypeVar("F", bound=Callable[..., object])
 
 
+class Sending(Protocol):
+    """What is asked of a session here.
+
+    Attributes:
+        ids: makes the ids of messages.
+    """
+
+    ids: DedupIds
+
+    @property
+    def dialect(self) -> Dialect:
+        """The ways of the last broker that answered."""
+        ...
+
+
 class SendWords(TypedDict, total=False):
     """The options as keywords, for calls that take no others."""
 
@@ -42,6 +58,7 @@ class SendWords(TypedDict, total=False):
     schedule_id: str | None
     group: str | int | None
     close_group: bool
+    dedup: bool | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,8 @@ class SendOptions:
         schedule_id: its name as a schedule; a later one of that name takes its place.
         group: the messages of one group are delivered in order, one consumer at work on them.
         close_group: whether it is the last of its group, which then picks a consumer anew.
+        dedup: whether the broker drops it if it had it before: by an id of the client's own, or by
+            this one; None = as the client does it.
     """
 
     delay: float | timedelta | None = None
@@ -69,6 +88,7 @@ class SendOptions:
     schedule_id: str | None = None
     group: str | int | None = None
     close_group: bool = False
+    dedup: bool | str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -86,6 +106,8 @@ class SendOptions:
         _check_text("group", self.group, "text or a whole number", (str, int))
         if self.close_group.__class__ is not bool:
             raise TypeError(f"close_group= is True or False, not {self.close_group!r}")
+        if self.dedup.__class__ is not bool:
+            _check_text("dedup", self.dedup, "True, False or an id, which is text", (str,))
         self._check_times()
         self._check_together()
 
@@ -112,8 +134,12 @@ class SendOptions:
         if self.close_group and self.group is None:
             raise ValueError("close_group= needs group=, the group that it closes")
 
-    def headers_for(self, dialect: Dialect) -> dict[str, HeaderValue]:
+    def headers_for(self, dialect: Dialect, ids: DedupIds | None = None) -> dict[str, HeaderValue]:
         """Make the headers of SEND for a broker.
+
+        Args:
+            dialect: the broker's.
+            ids: makes the id of a message that is to have one.
 
         Raises:
             UnsupportedByBroker: it has no such thing.
@@ -128,6 +154,7 @@ class SendOptions:
             "schedule_id": self.schedule_id,
             "group": self.group,
             "close_group": -1 if self.close_group else None,
+            "dedup": None if self.dedup is None else (ids or DedupIds()).id_for(self.dedup),
         }
         return {
             dialect.send_header(name): str(value)
@@ -155,7 +182,7 @@ def keyword_headers(
     call: FreeKeywords,
     keywords: Mapping[str, SendValue],
     headers: Mapping[str, HeaderValue],
-    dialect: Dialect,
+    session: Sending,
 ) -> dict[str, HeaderValue]:
     """The headers of a SEND that was given keywords.
 
@@ -163,7 +190,7 @@ def keyword_headers(
         call: which call takes them.
         keywords: options, and headers, which win over those beside them.
         headers: headers; they win over those that follow from options.
-        dialect: the broker's.
+        session: the client's.
 
     Raises:
         TypeError: a keyword that is neither, or of the wrong kind.
@@ -173,11 +200,12 @@ def keyword_headers(
     words, free = taken_apart(call, keywords)
     if not words:
         return merged(headers, free)
-    return {**SendOptions(**words).headers_for(dialect), **merged(headers, free)}
+    made = SendOptions(**words).headers_for(session.dialect, session.ids)
+    return {**made, **merged(headers, free)}
 
 
 def option_headers(
-    words: SendWords, headers: Mapping[str, HeaderValue], dialect: Dialect
+    words: SendWords, headers: Mapping[str, HeaderValue], session: Sending
 ) -> Mapping[str, HeaderValue]:
     """The headers of a SEND that was given options; the same where there are none.
 
@@ -188,7 +216,32 @@ def option_headers(
     """
     if not words:
         return headers
-    return {**SendOptions(**words).headers_for(dialect), **merged(headers, {})}
+    made = SendOptions(**words).headers_for(session.dialect, session.ids)
+    return {**made, **merged(headers, {})}
+
+
+def check_each(dedup: bool | str | None) -> None:
+    """See whether ``dedup`` may be said of many messages at once.
+
+    Raises:
+        ValueError: it is one id, by which all but the first would be dropped.
+    """
+    if isinstance(dedup, str):
+        raise ValueError(
+            f"dedup={dedup!r} is the id of one message, and send_many() sends several; "
+            "write dedup=True, or give each its own with post()"
+        )
+
+
+def each_id(dedup: bool | str | None, session: Sending) -> dict[str, HeaderValue]:
+    """The header that gives one of many messages an id of its own.
+
+    Raises:
+        UnsupportedByBroker: the broker knows no such ids.
+    """
+    if dedup is None:
+        return {}
+    return SendOptions(dedup=dedup).headers_for(session.dialect, session.ids)
 
 
 def cancel_headers(schedule_id: str, dialect: Dialect) -> dict[str, HeaderValue]:

@@ -30,21 +30,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException
-from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.traffic import Traffic
 from stompy.session.address import Address
 from stompy.session.clock import Clock
 from stompy.session.confirmations import AwaitedReceipt, Confirmations, Outcome
-from stompy.session.dialects import UNKNOWN, Dialect, dialect_of
+from stompy.session.dialects import UNKNOWN, dialect_of
+from stompy.session.effects import C, Drop, Write
 from stompy.session.handshake import broker_error
 from stompy.session.health import ClientHealth
 from stompy.session.known_brokers import PEERS, KnownBrokers
 from stompy.session.receivers import Receiver, Receivers
 from stompy.session.reconnect import Backoff, Reconnect, is_passing, sends_away, wait_asked_for
+from stompy.session.resending import KeptFrame, Resending
 from stompy.session.resubscription import (
     AT_ONCE,
     ReceiptHabit,
@@ -61,67 +62,6 @@ logger = logging.getLogger("stompy")
 
 MAX_RECEIPTS = 50_000
 """How many receipts that were asked for are remembered with their connection."""
-
-
-class AnyConnection(Protocol):
-    """What a session asks of a connection, and what it says to it.
-
-    Attributes:
-        epoch: its number; the session sets it, like the next two, when CONNECTED has come.
-        dialect: the ways of its broker.
-        subscriptions: what is owed for its messages.
-    """
-
-    epoch: int
-    dialect: Dialect
-    subscriptions: Subscriptions
-
-    @property
-    def address(self) -> Address:
-        """Where the broker is."""
-        ...
-
-    @property
-    def protocol(self) -> ClientProtocol:
-        """The protocol of the connection, with its version."""
-        ...
-
-    @property
-    def connected(self) -> STOMPFrame:
-        """The CONNECTED frame."""
-        ...
-
-    @property
-    def is_open(self) -> bool:
-        """Whether frames can be sent."""
-        ...
-
-    @property
-    def close_reason(self) -> STOMPError | None:
-        """Why it was lost."""
-        ...
-
-    def error(self) -> STOMPConnectionError:
-        """Make the exception for who uses it after its end."""
-        ...
-
-
-C = TypeVar("C", bound=AnyConnection)
-
-
-@dataclass(frozen=True, slots=True)
-class Write(Generic[C]):
-    """A frame to be sent."""
-
-    connection: C
-    frame: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Drop(Generic[C]):
-    """A connection to be ended."""
-
-    connection: C
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +107,7 @@ class ClientSession(Generic[C]):
         confirmations: the receipts that are pending.
         habit: whether the broker gives receipts.
         transactions: those that are open.
+        resending: what is sent again over the next connection.
         brokers: where to connect to.
     """
 
@@ -194,6 +135,7 @@ class ClientSession(Generic[C]):
         self.confirmations = Confirmations()
         self.habit = ReceiptHabit()
         self.transactions = OpenTransactions()
+        self.resending = Resending(settings.policy, self.confirmations, self.transactions)
         self._numbers = numbers
         policy = settings.policy or Reconnect()
         self._backoff = Backoff(policy, random)
@@ -245,7 +187,7 @@ class ClientSession(Generic[C]):
         asking = self._resubscription
         if asking is None:
             return self.round_at
-        if asking.restored and self.ready is None:
+        if asking.restored and self.ready is None and not self.resending.is_waiting:
             return AT_ONCE
         return asking.next_deadline()
 
@@ -262,7 +204,10 @@ class ClientSession(Generic[C]):
                 self._effects.append(Drop(connection))
             elif asking.restored and not frames and self.ready is None:
                 # Once all its SUBSCRIBEs are written: no frame of the application comes before.
-                self._publish(connection, now)
+                again = self.resending.due(connection, now)
+                self._effects += [Write(connection, frame) for frame in again]
+                if self.resending.is_done and not again:
+                    self._publish(connection, now)
         effects, self._effects = self._effects, []
         return effects
 
@@ -340,6 +285,10 @@ class ClientSession(Generic[C]):
         if not self.is_over:
             self._end(ConnectionState.DISCONNECTED, reason, reason, now)
 
+    def objection(self, answer: STOMPFrame) -> STOMPError | None:
+        """Why a broker that has answered CONNECTED is none to connect to."""
+        return self.resending.objection(dialect_of(answer.get("server")))
+
     def connected(self, connection: C, now: float) -> None:
         """Begin an epoch: a broker has answered CONNECTED."""
         epoch = self.lifecycle.opened(str(connection.address))
@@ -368,7 +317,8 @@ class ClientSession(Generic[C]):
             self.new_id,
             self.refused,
         )
-        if self._resubscription.restored:
+        self.resending.begin(connection, now)
+        if self._resubscription.restored and self.resending.is_done:
             # At once, since what follows CONNECTED may already end the connection.
             self._publish(connection, now)
 
@@ -423,20 +373,22 @@ class ClientSession(Generic[C]):
             self.failure = reason
         else:
             self.failure = STOMPConnectionError(
-                "the connection was lost while subscriptions were restored"
+                "the connection was lost while what was before it was restored"
             )
             self.failure.__cause__ = reason
 
     def _settle(self, connection: C, now: float) -> None:
         """Settle the receipts that are pending: one is refused perhaps, the others are unknown."""
         refusal, self._refusal = self._refusal, None
-        if refusal is not None:
+        if refusal is not None and not self.resending.spares(refusal):
             refused = self.confirmations.refused(
                 refusal, names_frames=connection.dialect.error_names_receipt
             )
             if isinstance(refused, SubscriptionReceipt):
                 self._settle_refused(refused, refusal, now)
-        self.confirmations.lost(connection.close_reason)
+            self.resending.refused(refusal)
+        self.resending.lost()
+        self.confirmations.lost(connection.close_reason, self.resending)
 
     def _settle_refused(self, receipt: SubscriptionReceipt, error: STOMPError, now: float) -> None:
         """Want a subscription no more, or later: else it would end one connection after another."""
@@ -485,6 +437,7 @@ class ClientSession(Generic[C]):
     def _finish(self, reason: STOMPException | None) -> None:
         """Tell everybody that nothing more will come."""
         self.ended = True
+        self.resending.give_up(reason if isinstance(reason, STOMPError) else None)
         for receiver in tuple(self.receivers.values()):
             receiver._end(reason)
 
@@ -585,7 +538,8 @@ class ClientSession(Generic[C]):
                 receipt_id = frame.Headers.get("receipt-id", "")
                 if receipt_id in self.confirmations:
                     if self._refusal is None:  # else the ERROR wins
-                        self.confirmations.receipt(receipt_id)
+                        self.confirmations.receipt(receipt_id, frame.Headers)
+                        rest += self.resending.confirmed(frame)
                     continue
             elif frame.Command == "ERROR":
                 self._refusal = broker_error(frame)
@@ -608,6 +562,19 @@ class ClientSession(Generic[C]):
         self.confirmations.forget(receipt)
         self.habit.misses(receipt.wanted.destination)
         receipt.settle(Outcome.ACCEPTED)
+
+    def keep(self, kept: KeptFrame, now: float) -> C | None:
+        """Keep a frame until it is confirmed; give the connection to send it over.
+
+        Returns:
+            The connection; None when the next one brings it.
+
+        Raises:
+            TransactionLost: its transaction is not kept any more.
+        """
+        ready = self.ready if self.is_usable else None
+        self.resending.keep(kept, ready, now)
+        return ready
 
     def asked(self, receipt_id: str, connection: C) -> None:
         """Remember on which connection a receipt was asked for, where others may follow it."""
@@ -633,6 +600,8 @@ class ClientSession(Generic[C]):
             TransactionLost: it belongs to a connection that has ended.
             TypeError: this is no id.
         """
+        if self.resending.holds(txn_id):
+            return
         ready, last = self.ready, self.last
         # Not ready: whatever was open is lost.
         epoch = ready.epoch if ready is not None and ready.is_open else 0
@@ -640,6 +609,8 @@ class ClientSession(Generic[C]):
 
     def follow(self, command: str, txn_id: str, connection: C) -> None:
         """Note what a frame that is about to be sent makes of its transaction."""
+        if command in ("ACK", "NACK", "ABORT"):
+            self.resending.let_go(txn_id)
         if command == "BEGIN":
             self.transactions.begin(txn_id, connection.epoch)
         elif command in ("COMMIT", "ABORT"):

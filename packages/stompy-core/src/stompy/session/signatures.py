@@ -117,6 +117,7 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         schedule_id: str | None = ...,
         group: str | int | None = ...,
         close_group: bool = ...,
+        dedup: bool | str | None = ...,
         **kv_headers: HeaderValue,
     ) -> N_co: ...
 
@@ -142,6 +143,7 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         schedule_id: str | None = ...,
         group: str | int | None = ...,
         close_group: bool = ...,
+        dedup: bool | str | None = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -167,6 +169,7 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         schedule_id: str | None = ...,
         group: str | int | None = ...,
         close_group: bool = ...,
+        dedup: bool | str | None = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -192,6 +195,7 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         schedule_id: str | None = ...,
         group: str | int | None = ...,
         close_group: bool = ...,
+        dedup: bool | str | None = ...,
         **kv_headers: HeaderValue,
     ) -> E_co: ...
 
@@ -242,6 +246,7 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         schedule_id: str | None = ...,
         group: str | int | None = ...,
         close_group: bool = ...,
+        dedup: bool | str | None = ...,
         **kv_headers: HeaderValue,
     ) -> N_co: ...
 
@@ -264,6 +269,7 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         schedule_id: str | None = ...,
         group: str | int | None = ...,
         close_group: bool = ...,
+        dedup: bool | str | None = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -286,6 +292,7 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         schedule_id: str | None = ...,
         group: str | int | None = ...,
         close_group: bool = ...,
+        dedup: bool | str | None = ...,
         **kv_headers: HeaderValue,
     ) -> E_co: ...
 

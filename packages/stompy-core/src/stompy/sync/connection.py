@@ -37,7 +37,7 @@ from stompy.session.client_info import not_connected, stood_still
 from stompy.session.clock import Clock, pause_until, seconds_of
 from stompy.session.dialects import UNKNOWN
 from stompy.session.handshake import broker_error, foreign_connection
-from stompy.session.subscriptions import Subscriptions
+from stompy.session.subscriptions import AckDuty, Subscriptions
 from stompy.sync.connector import OpenConnection
 from stompy.sync.inbox import Inbox
 from stompy.transport.forks import tell_children
@@ -259,6 +259,12 @@ class Connection:
         """Ask the I/O thread to end the connection. Takes no lock, so a finaliser may call it."""
         self._stopping = True
         self.wake()
+
+    def take_unread(self) -> list[STOMPFrame]:
+        """Take what it brought and nobody fetched, but for what the broker has back."""
+        frames, receive = self.inbox.take_all(), self.subscriptions.receive
+        stale = AckDuty.STALE
+        return [one for one in frames if one.Command != "MESSAGE" or receive(one) is not stale]
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the connection, also before its beginning."""

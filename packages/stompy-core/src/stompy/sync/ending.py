@@ -6,6 +6,7 @@ from contextlib import suppress
 from time import monotonic
 
 from stompy.errors import STOMPTimeout
+from stompy.sync.resending import wait_until_confirmed
 from stompy.sync.session import Session
 
 _CLOSE_SECONDS = 1.0
@@ -16,6 +17,7 @@ def disconnect(session: Session | None, timeout: float) -> None:
     if session is None or session.is_foreign:
         return
     deadline = monotonic() + timeout
+    wait_until_confirmed(session, deadline)
     session.leave()
     session.drain(deadline)
     if not session.has_connection:  # it is being made for the first time
@@ -36,6 +38,7 @@ def disconnect(session: Session | None, timeout: float) -> None:
     by_error = reason is not None and reason.Frame is not None
     if refused and reason is not None and by_error and not session.error_is_reported:
         raise reason
+    session.core.resending.say_what_is_left()
 
 
 def close(session: Session | None) -> None:

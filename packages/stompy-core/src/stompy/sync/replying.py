@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from stompy.session.commands import HeaderValue, as_text, reply_headers
 from stompy.sync.message import Message
+from stompy.sync.resending import keep, keeps
 from stompy.sync.session import Session
 
 
@@ -21,6 +22,10 @@ class Replier:
         headers: Mapping[str, HeaderValue],
         transaction: str | None,
     ) -> None:
+        answer = reply_headers(message.Headers, headers, self._session.dialect)
+        if keeps(self._session, "SEND", answer, transaction):
+            keep(self._session, "SEND", answer, body, transaction)
+            return
         connection = self._session.writable(transaction)
         given = as_text(reply_headers(message.Headers, headers, connection.dialect))
         if transaction is not None:

@@ -21,10 +21,11 @@ from stompy.session.arguments import (
 )
 from stompy.session.commands import HeaderValue, as_text, message_headers
 from stompy.session.confirmations import Outcome, unknown_outcome
-from stompy.session.send_options import cancel_headers
+from stompy.session.send_options import cancel_headers, check_each, each_id
 from stompy.sync.confirmation import Confirmation, take
 from stompy.sync.connection import Connection
 from stompy.sync.message import Message
+from stompy.sync.resending import keep, keeps, wait_for_kept
 from stompy.sync.session import Session
 
 
@@ -50,6 +51,21 @@ def transmit(
         body = body.encode() if isinstance(body, str) else as_body(body)
     connection.send(connection.protocol.send(command, all_headers, body))
     return receipt_id
+
+
+def send(
+    session: Session,
+    command: str,
+    given: dict[str, HeaderValue],
+    body: bytes | str,
+    transaction: str | None,
+    receipt: bool | str,
+) -> str | None:
+    """Send a frame over the connection that there is, or will be. Gives the receipt id."""
+    if keeps(session, command, given, transaction):
+        return keep(session, command, given, body, transaction, receipt)[1]
+    connection = session.writable(transaction)
+    return transmit(session, connection, command, given, body, transaction, receipt)
 
 
 def receipt_id_for(session: Session, connection: Connection, receipt: str | bool) -> str:
@@ -81,7 +97,8 @@ def confirmed(
     """
     confirmation = post(session, command, given, body, transaction, receipt or True)
     try:
-        return confirmation.result(timeout)
+        result = confirmation.result(timeout)
+        return receipt if isinstance(receipt, str) else result
     finally:
         if confirmation.outcome is Outcome.REJECTED:
             session.error_is_reported = True
@@ -96,6 +113,8 @@ def post(
     receipt: bool | str = True,
 ) -> Confirmation:
     """Send a frame whose outcome matters."""
+    if keeps(session, command, given, transaction):
+        return keep(session, command, given, body, transaction)[0]
     while True:
         connection = session.writable(transaction)
         if transaction is not None:
@@ -144,6 +163,7 @@ def send_many(
     headers: Mapping[str, HeaderValue],
     timeout: float | None,
     json: Iterable[object] | None,
+    dedup: bool | str | None,
 ) -> int:
     """Send messages, so many of them unconfirmed at once; see `STOMPClient.send_many`."""
     if window < 1:
@@ -152,13 +172,15 @@ def send_many(
     if json is not None:
         headers = json_headers(headers)
     check_destination(destination)
+    check_each(dedup)
     unconfirmed: deque[Confirmation] = deque()
     posted = 0
     try:
         for body in _each_body(bodies, json):
             if len(unconfirmed) >= window:
                 take(unconfirmed, window // 2, timeout)
-            given = message_headers(destination, None, headers, {}, session.dialect)
+            own = each_id(dedup, session)
+            given = message_headers(destination, None, headers, own, session.dialect)
             unconfirmed.append(post(session, "SEND", given, body, None))
             posted += 1
         take(unconfirmed, 0, timeout)
@@ -221,6 +243,9 @@ def cancel_schedule(
 def wait_for_receipt(session: Session, receipt_id: str, timeout: float | None) -> STOMPFrame:
     """Take the RECEIPT of a frame that was sent before; see `STOMPClient.wait_for_receipt`."""
     check_receipt_id(receipt_id)
+    kept = session.core.resending.asked(receipt_id)
+    if kept is not None:
+        return wait_for_kept(session, kept, timeout)
     connection = session.core.asked_on(receipt_id)
     if connection is None:
         raise session.error()

@@ -30,12 +30,12 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.session.address import Address
 from stompy.session.clock import pause_until, seconds_of
 from stompy.session.confirmations import AwaitedReceipt, Outcome
+from stompy.session.effects import Write
 from stompy.session.health import ClientHealth
 from stompy.session.receivers import Receiver
 from stompy.session.resubscription import SubscriptionReceipt
-from stompy.session.session import ClientSession, SessionSettings, Write
+from stompy.session.session import ClientSession, SessionSettings
 from stompy.session.state import ConnectionState, StateChange
-from stompy.session.subscriptions import AckDuty
 from stompy.session.timeouts import until, within
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.connection import Connection
@@ -97,6 +97,7 @@ class Session:
         self.wanted = self.core.wanted
         self.transactions = self.core.transactions
         self.new_id = self.core.new_id
+        self.ids = self.core.resending.ids
         self.follow = self.core.follow
         self.connection_of = self.core.connection_of
         self.dialect = self.core.dialect
@@ -210,9 +211,14 @@ class Session:
     def _adopt(self, opened: OpenConnection) -> Connection:
         """Have a broker's answer begin an epoch."""
         core = self.core
-        if self._is_stopped():
+        try:
+            if self._is_stopped():
+                raise _closed_early()
+            if (objection := core.objection(opened.connected)) is not None:
+                raise objection
+        except STOMPException:
             opened.stream.close()
-            raise _closed_early()
+            raise
         connection = Connection(opened, core.settings.send_timeout, self, self._clock)
         with self._lock:
             core.connected(connection, self.now())
@@ -368,7 +374,7 @@ class Session:
         if ready is None or ready is self._read:
             return
         if self._read is not None:
-            ready.inbox.put_first(_unread(self._read))
+            ready.inbox.put_first(self._read.take_unread())
         self._read = ready
         self.direct = None if self.reconnects else ready
         self._changed.notify_all()
@@ -416,7 +422,7 @@ class Session:
         with self._lock:
             self.core.lost(connection, self.now())
             if self.reconnects and connection is not self._read and self._read is not None:
-                self._read.inbox.put_last(_unread(connection))
+                self._read.inbox.put_last(connection.take_unread())
             self._tell()
 
     def is_full(self, inbox: Inbox) -> bool:
@@ -645,16 +651,6 @@ class Session:
         if self.has_connection:
             for receiver in tuple(self.core.receivers.values()):
                 receiver._after_fork(self.connection.error())
-
-
-def _unread(connection: Connection) -> list[STOMPFrame]:
-    """Take what a connection brought and nobody fetched, but for what the broker has back."""
-    return [
-        frame
-        for frame in connection.inbox.take_all()
-        if frame.Command != "MESSAGE"
-        or connection.subscriptions.receive(frame) is not AckDuty.STALE
-    ]
 
 
 def _closed_early() -> STOMPConnectionError:

@@ -419,6 +419,7 @@ class Subscription(Replier):
     ) -> None:
         frame = settlement_frame(connection.protocol, command, message, more, transaction)
         if transaction is not None:
+            self._session.core.resending.let_go(transaction)
             self._session.writable(transaction)
         message.settlement = settlement
         try:
