@@ -152,7 +152,7 @@ def test_a_notice_of_another_broker_is_an_answer() -> None:
     notice = {"reply-status": "rejected", "x-last-death-reason": "rejected"}
     head = make_head("/reply-queue/token", **{"correlation-id": "1"} | notice)
     for _ in range(3):
-        asker.router.take_reply("token", head, b"", None, None)
+        asker.router.replies.take("token", head, b"", None, None)
     assert asker.got == [("1", "rejected")]
     assert asker.requests.answered == {ReplyStatus.REJECTED: 1}
     assert asker.requests.late == 0

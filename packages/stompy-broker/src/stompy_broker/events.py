@@ -3,7 +3,8 @@
 Telling costs little while nobody listens. Events about single messages or transactions would be
 as many as the traffic, so they are made only while somebody asks for them by name: a pattern that
 begins with ``group.``, ``message.``, ``request.`` or ``transaction.``. So are those of schedules
-that fire, by ``scheduler.``; what else becomes of a schedule is told as of other objects.
+that fire, by ``scheduler.``, and of messages that topics keep, by ``retained.``; what else becomes
+of those is told as of other objects.
 
 The last events of each object are kept by themselves, and commands of those who have no role apart
 from the others. So nobody can push out what was done by making much of something else happen, and
@@ -32,7 +33,7 @@ _REFUSALS = "auth"
 DETAILED = frozenset(("group", "message", "request", "transaction"))
 """Objects whose events are made only while somebody asks for them."""
 
-_BY_NAME = DETAILED | {"scheduler"}
+_BY_NAME = DETAILED | {"retained", "scheduler"}
 """Objects of which some events are made only while somebody asks for them."""
 
 EVENTS: Mapping[str, str] = {
@@ -90,6 +91,10 @@ EVENTS: Mapping[str, str] = {
     "`quota.near`.",
     "request.failed": "The broker answered a request itself; `destination` is where replies go, "
     "`reason` the `reply-status`, `detail` has the `correlation_id`.",
+    "retained.forgotten": "Topics keep a message for new subscribers no longer; `reason` says why, "
+    "`detail` how many topics, and the names of 20 of them at most.",
+    "retained.kept": "A topic that kept no message for new subscribers keeps one; `detail` has its "
+    "size. Made only while somebody asks for `retained.…` by name.",
     "scheduler.cancelled": "A schedule was ended before its time, by its sender or an operator; "
     "`detail` has its `job_id`.",
     "scheduler.fired": "A message that was sent to come later was sent; `detail` has its `job_id`, "
@@ -130,8 +135,8 @@ class Events:
         wall: gives the time in milliseconds since the epoch.
 
     Attributes:
-        detailed: the objects of `DETAILED`, and schedules, that somebody wants to know about by
-            name.
+        detailed: the objects of `DETAILED`, schedules and retained messages, that somebody wants
+            to know about by name.
     """
 
     def __init__(self, wall: Callable[[], int]) -> None:

@@ -15,6 +15,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.lasting import has_itself
 from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.events import Events
+from stompy_broker.retain_headers import RETAIN
 
 log = logging.getLogger("stompy_broker.session")
 
@@ -196,6 +197,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         ("activemq.retroactive",),
         (_SUBSCRIBE,),
         f"messages of a stream that were sent before come as well, {_NO_STREAM}",
+        kinds=_BUT_TOPICS,
         idle=_NO,
         unread=True,
     ),
@@ -320,18 +322,19 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         "a second message with the same value is dropped",
     ),
     ForeignHeader(
-        ("x-retain", "ActiveMQ.Retain"),
+        RETAIN,
         (_SEND,),
-        "the message is kept for who subscribes later",
-        kinds=_TOPICS,
+        "the message is kept for who subscribes later; a queue keeps everything until somebody "
+        "has it",
+        kinds=_BUT_TOPICS,
         idle=_NO,
     ),
     ForeignHeader(
-        ("retain",),
-        (_SEND,),
-        "the message is kept for who subscribes later",
-        kinds=_TOPICS,
-        asks=("true",),
+        ("retained",),
+        (_SUBSCRIBE,),
+        "what topics keep comes first; a queue keeps everything until somebody has it",
+        kinds=_BUT_TOPICS,
+        idle=_NO,
     ),
     ForeignHeader(
         ("reply-timeout",),

@@ -30,6 +30,7 @@ from stompy_broker.group_headers import (
     may_tell_group,
 )
 from stompy_broker.header_text import as_text, is_utf8, read_block
+from stompy_broker.retain_headers import RETAIN_HEADERS, asks_to_retain, may_ask_to_retain
 
 BROKER_HEADERS = frozenset(
     (
@@ -94,7 +95,9 @@ REFERENCE: Final = 8
 TELLING = ("timestamp", "persistent", "priority", "expires", "expiration", "ttl", *JMS_GROUP)
 """Headers that tell the broker something about a message, and stay with it."""
 
-_NOTABLE: Final = BROKER_HEADERS | DEATH_HEADERS | frozenset((*TELLING, *GROUP_HEADERS))
+_NOTABLE: Final = (
+    BROKER_HEADERS | DEATH_HEADERS | RETAIN_HEADERS | frozenset((*TELLING, *GROUP_HEADERS))
+)
 """Headers that a SEND must be free of to be passed on just as it came."""
 
 _BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADERS)
@@ -123,7 +126,8 @@ class MessageTraits:
         plain: whether the broker writes what it usually writes: an id and a time of its own.
         group: what it has in common with others that come in order; None = nothing.
         closes_group: whether that ends with it.
-        unusual: whether a queue has to be told of something before it is published.
+        retains: whether a topic is to keep it for who subscribes later.
+        unusual: whether a queue or topic has to be told of something before it is published.
     """
 
     __slots__ = (
@@ -135,13 +139,14 @@ class MessageTraits:
         "persistent",
         "plain",
         "priority",
+        "retains",
         "sized",
         "stamped",
         "ttl",
         "unusual",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what headers may tell
         self,
         *,
         sized: bool,
@@ -152,6 +157,7 @@ class MessageTraits:
         expires: int = 0,
         message_id: bytes | None = None,
         grouping: Grouping | None = None,
+        retains: bool = False,
     ) -> None:
         self.sized = sized
         self.stamped = stamped
@@ -164,7 +170,8 @@ class MessageTraits:
         self.plain = sized and not stamped and message_id is None
         self.group = None if grouping is None else grouping[0]
         self.closes_group = grouping is not None and grouping[1]
-        self.unusual = self.can_expire or grouping is not None
+        self.retains = retains
+        self.unusual = self.can_expire or grouping is not None or retains
 
     @property
     def grouping(self) -> Grouping | None:
@@ -674,6 +681,11 @@ def group_in(block: bytes) -> Grouping | None:
     return group_told(read_block(block)) if may_tell_group(block) else None
 
 
+def retains_in(block: bytes) -> bool:
+    """Whether the headers of a message that was taken before ask that a topic keeps it."""
+    return may_ask_to_retain(block) and asks_to_retain(read_block(block))
+
+
 def stamp(now_ms: int) -> bytes:
     """What `Message.stamp` holds, for a time in milliseconds since the epoch."""
     return b"\ntimestamp:%d\n" % now_ms
@@ -696,6 +708,7 @@ def _traits_told(
         expires=_number(headers, "expires", 0),
         message_id=message_id,
         grouping=group_told(headers),
+        retains=asks_to_retain(headers),
     )
 
 

@@ -28,7 +28,7 @@ from stompy_broker.admin.message_rows import message_rows
 from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
-from stompy_broker.destinations.names import scheduled_for
+from stompy_broker.destinations.names import is_companion
 from stompy_broker.message import Message
 from stompy_broker.routing.interface import Browse, Browsed, Queue
 from stompy_broker.routing.message_state import MessageState
@@ -214,7 +214,7 @@ class Queries:
             others = registry.table.others
             elsewhere = () if others is None else others.queue_names()
             every = {*registry.queues, *elsewhere}
-            names = sorted(name for name in every if not scheduled_for(name))
+            names = sorted(name for name in every if not is_companion(name))
         return [registry.queue(name, capped=False) for name in names if registry.has_queue(name)]
 
     def _done(self, steps: Steps[T]) -> asyncio.Future[T]:

@@ -55,6 +55,8 @@ SHARE = "share."
 """Of these, the names of those begin with this that all members of a group share."""
 SCHEDULED = "scheduled./"
 """Queues whose names begin with this hold what is to come later to a destination."""
+RETAINED = "retained./topics"
+"""The queue of the messages that topics keep for who subscribes later."""
 
 
 class DestinationKind(Enum):
@@ -184,6 +186,14 @@ def scheduled_for(name: str) -> str:
         name: of the queue.
     """
     return name[len(SCHEDULED) - 1 :] if name.startswith(SCHEDULED) else ""
+
+
+def is_companion(name: str) -> bool:
+    """Whether a queue of that name holds what the broker keeps beside other destinations.
+
+    Nobody knows it by that name: neither clients nor rows of queues.
+    """
+    return name.startswith(SCHEDULED) or name == RETAINED
 
 
 def plain_spelling(text: str) -> str:
@@ -337,7 +347,7 @@ def check_browsable(destination: Destination) -> None:
     if destination.kind is not DestinationKind.QUEUE:
         raise _bad(str(destination), "is no /queue/; only queues can be browsed")
     _check_blanks(destination)
-    for reserved in (RESERVED, SCHEDULED):
+    for reserved in (RESERVED, SCHEDULED, RETAINED):
         if destination.name.startswith(reserved):
             raise _bad(str(destination), f"begins with {reserved!r}, which belongs to the broker")
     check_pattern(destination.name)
@@ -384,6 +394,8 @@ def _check_not_reserved(destination: Destination) -> None:
         raise _bad(str(destination), "is for durable subscriptions; subscribe to the topic instead")
     if destination.kind is DestinationKind.QUEUE and destination.name.startswith(SCHEDULED):
         raise _bad(str(destination), "is for what is to come later, and belongs to the broker")
+    if destination.kind is DestinationKind.QUEUE and destination.name == RETAINED:
+        raise _bad(str(destination), "is for what topics keep, and belongs to the broker")
 
 
 def _bad(text: str, why: str) -> ProtocolError:

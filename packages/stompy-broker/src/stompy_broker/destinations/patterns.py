@@ -16,7 +16,8 @@ pattern         matches                              does not match
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 DOT, SLASH = ".", "/"
 ONE_WORD = "*"
@@ -106,3 +107,25 @@ def _beginning(pattern: str) -> str:
             return separator.join([*plain, ""]) if word == ONE_WORD else separator.join(plain)
         plain.append(word)
     return pattern
+
+
+def name_test(pattern: str) -> Callable[[str], object] | None:
+    """What tells quickly whether names match a pattern of topics; None = it is a name itself.
+
+    As `stompy_broker.destinations.matcher` has it: a wildcard at the beginning never matches a
+    word that begins with ``$``.
+    """
+    words = words_of(pattern)
+    if WILDCARDS.isdisjoint(words):
+        return None
+    between = SLASH if is_slashed(pattern) else DOT
+    one, separator = f"[^{re.escape(between)}]*", re.escape(between)
+    has_rest = words[-1] in REST
+    parts = [one if word == ONE_WORD else re.escape(word) for word in words]
+    if has_rest:
+        text = separator.join(parts[:-1])
+        text = f"{text}(?:{separator}.*)?" if parts[:-1] else ".*"
+    else:
+        text = separator.join(parts)
+    guard = r"(?!\$)" if words[0] in WILDCARDS else ""
+    return re.compile(guard + text, re.DOTALL).fullmatch

@@ -13,6 +13,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.destinations.group_settings import GroupSettings
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
+    RETAINED,
     SCHEDULED,
     Destination,
     DestinationKind,
@@ -443,6 +444,8 @@ class Policies:
         if name.startswith(SCHEDULED) and kind is DestinationKind.QUEUE:
             meant = parse_destination(scheduled_for(name).partition(",/")[0])
             return self.find(meant.kind, meant.name).model_copy(update=_NO_LIMITS)
+        if name == RETAINED and kind is DestinationKind.QUEUE:
+            return _DEFAULT  # each of its messages goes by the policy of its topic
         index = self.index(kind, name)
         return _DEFAULT if index is None else self._policies[index]
 

@@ -38,6 +38,7 @@ class Admission:
         self._shares: dict[Queue, _Share] = {}
         self._new: dict[str, _Share] = {}  # for queues that there are not yet, by name
         self._moves = 0  # messages that it puts into queues and takes out
+        self._retained: list[tuple[str, int, int]] = []  # what topics are to keep
         self._topic: tuple[Destination, MessageHead] | None = None  # one of those that persist
         self._questions: list[Callable[[Done], None]] = []
 
@@ -52,6 +53,9 @@ class Admission:
         self._moves += len(router.topics.match(destination.name)) if is_topic else 1
         if is_topic and head.persistent:
             self._topic = (destination, head)
+        if is_topic and head.traits.retains:
+            block = len(head.block)
+            self._retained.append((destination.name, block, size - block))
         shares = [
             self._shares.setdefault(queue, _Share())
             for queue in router.admitting(destination, head, size - len(head.block))
@@ -99,6 +103,8 @@ class Admission:
         for queue, share in asked:
             queue.admit(share.count, share.before, part_done)
         self._check_new()
+        if len(self._retained) > 1:
+            self._router.retained_messages.check(self._retained)
         if self._topic is None:
             part_done()
         else:

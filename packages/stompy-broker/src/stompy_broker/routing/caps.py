@@ -17,6 +17,8 @@ class Caps:
         durables: durable subscriptions.
         name: bytes of a destination, and of the name of a durable subscription.
         headers: of one message.
+        retained: topics that keep a message for who subscribes later.
+        retained_bytes: of all those messages.
         short: characters of a name that need not be checked.
     """
 
@@ -24,6 +26,8 @@ class Caps:
     durables: int = 10_000
     name: int = 1024
     headers: Limits = DEFAULT_LIMITS
+    retained: int = 10_000
+    retained_bytes: int = 64 * 1024 * 1024
     short: int = field(init=False)
 
     def __post_init__(self) -> None:

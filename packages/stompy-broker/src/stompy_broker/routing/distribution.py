@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.destinations.names import Destination, DestinationKind, parse_destination
 from stompy_broker.message import Message, MessageHead, MessageTraits
+from stompy_broker.retain_headers import without_retain
 from stompy_broker.selectors.selector import Selector
 
 _REMEMBERED: Final = 64
@@ -62,6 +63,7 @@ class RewrittenHeads:
         tells_origin: bool = True,
     ) -> None:
         self._destination = destination
+        self._is_topic = parse_destination(destination).kind is DestinationKind.TOPIC
         self._added = added or {}
         self._tells_origin = tells_origin
         self._known: dict[bytes, MessageHead] = {}
@@ -73,6 +75,8 @@ class RewrittenHeads:
             headers = head.headers()
             if self._tells_origin:
                 headers.setdefault(ORIGIN, headers.get("destination", ""))
+            if head.traits.retains and not self._is_topic:
+                headers = without_retain(headers)  # a queue keeps everything
             headers |= {**self._added, "destination": self._destination}
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -92,6 +96,7 @@ def with_id(head: MessageHead, message_id: bytes) -> MessageHead:
         expires=traits.expires,
         message_id=message_id,
         grouping=traits.grouping,
+        retains=traits.retains,
     )
     return MessageHead(head.block, told)
 

@@ -103,7 +103,11 @@ class DurableSubscriptions:
         self._named = named
 
     def subscribe(
-        self, wanted: DurableSubscription, done: Callable[[Queue | ProtocolError], None]
+        self,
+        wanted: DurableSubscription,
+        done: Callable[[Queue | ProtocolError], None],
+        *,
+        retained: bool = True,
     ) -> None:
         """Find the backlog of a durable subscription, made if need be.
 
@@ -113,6 +117,8 @@ class DurableSubscriptions:
             done: takes the backlog, or why there is none: the former one has a subscriber, or
                 there are too many. Whether it has a subscriber itself, it says when somebody is
                 attached.
+            retained: whether what the topics keep goes into it first, if it is made, or its queue
+                bound to them.
         """
         known = self.by_name.get(wanted.name)
         if known is not None and (clash := known.clash(wanted)) is not None:
@@ -134,18 +140,18 @@ class DurableSubscriptions:
 
         def make(error: ProtocolError | None = None, /) -> None:
             try:
-                done(error or self._new(wanted))
+                done(error or self._new(wanted, retained=retained))
             except ProtocolError as refused:
                 done(refused)
 
         if known is None:
             make()
         elif known.queue_name:
-            done(self._bind_more(known, wanted))
+            done(self._bind_more(known, wanted, retained=retained))
         else:
             self.delete(wanted.name, make)
 
-    def _new(self, wanted: DurableSubscription) -> Queue:
+    def _new(self, wanted: DurableSubscription, *, retained: bool) -> Queue:
         caps = self._table.caps
         caps.check_name(wanted.name, "name of a durable subscription")
         caps.check_durables(len(self.by_name))
@@ -155,7 +161,15 @@ class DurableSubscriptions:
         queue = self.bind(wanted, self._table.groups.of(wanted.queue), own)
         self.keep(wanted)
         self._tell("durable.created", wanted)
+        if retained:
+            self._show_retained(wanted, queue)
         return queue
+
+    def _show_retained(self, wanted: DurableSubscription, queue: Queue) -> None:
+        """Give a subscription, which takes part from now on, what its topics keep."""
+        selector = compile_selector(wanted.selector) if wanted.selector else None
+        kept = self._services.retained_messages
+        kept.show(kept.for_subscriber(wanted.pattern, selector), queue)
 
     def _own_queue(self, wanted: DurableSubscription) -> Queue:
         """The queue that a client has named for a subscription, made if need be."""
@@ -172,13 +186,17 @@ class DurableSubscriptions:
             )
         return queue
 
-    def _bind_more(self, known: DurableSubscription, wanted: DurableSubscription) -> Queue:
+    def _bind_more(
+        self, known: DurableSubscription, wanted: DurableSubscription, *, retained: bool
+    ) -> Queue:
         """Bind the queue of a subscription to further topics."""
         queue = self._table.queues[known.queue]
         if wanted.pattern not in known.patterns:
             self._listen(known, wanted.pattern, queue)
             self.keep(replace(known, more=(*known.more, wanted.pattern)))
             self._tell("durable.bound", wanted)
+            if retained:
+                self._show_retained(wanted, queue)
         return queue
 
     def know(self, known: DurableSubscription) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from stompy_broker.destinations.names import scheduled_for
+from stompy_broker.destinations.names import RETAINED, scheduled_for
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import QueueKind, RestorableQueue
 from stompy_broker.routing.queue import LocalQueue
+from stompy_broker.routing.retained_queue import RetainedQueue
 from stompy_broker.routing.schedule_queue import ScheduleQueue
 from stompy_broker.routing.services import Services
 from stompy_broker.store.interface import MessageStore
@@ -53,4 +54,6 @@ class QueueFactory:
         """
         if scheduled_for(name):
             return ScheduleQueue(destination, name, policy, kind, services, group)
+        if name == RETAINED:
+            return RetainedQueue(destination, name, policy, kind, services, group)
         return LocalQueue(destination, name, policy, kind, services, group)

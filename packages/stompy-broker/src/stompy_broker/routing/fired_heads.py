@@ -94,7 +94,7 @@ class FiredHeads:
         message.size = self._sizes.setdefault(size, size)
 
     def _shared_traits(self, traits: MessageTraits) -> MessageTraits:
-        if traits.grouping is not None:
+        if traits.grouping is not None or traits.retains:
             return traits
         key = (
             traits.sized,
@@ -135,6 +135,7 @@ class FiredHeads:
             expires=told.expires,
             message_id=message_id,
             grouping=told.grouping,
+            retains=told.retains,
         )
         return MessageHead(block, traits)
 
@@ -172,6 +173,7 @@ class FiredHeads:
             expires=told.expires,
             message_id=None if number else message.message_id.encode(),
             grouping=told.grouping,
+            retains=told.retains,
         )
         return MessageHead(b"%b%b\n" % (self._block, lines), traits)
 

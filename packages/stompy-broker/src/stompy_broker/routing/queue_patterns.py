@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import BACKLOG, RESERVED, SCHEDULED
+from stompy_broker.destinations.names import BACKLOG, RESERVED, is_companion
 from stompy_broker.destinations.patterns import WILDCARDS, covers
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
 from stompy_broker.routing.interface import Queue
@@ -40,7 +40,7 @@ class QueuePattern:
 
     def matches(self, name: str) -> bool:
         """Whether it takes part in the queue of a name."""
-        if name.startswith(SCHEDULED) or (not self._apart and name.startswith(_APART)):
+        if is_companion(name) or (not self._apart and name.startswith(_APART)):
             return False
         return covers(self._words, name.split("."))
 

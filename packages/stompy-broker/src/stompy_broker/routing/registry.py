@@ -7,7 +7,7 @@ somebody may just have begun to use it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +19,7 @@ from stompy_broker.destinations.names import (
     SCHEDULED,
     Destination,
     DestinationKind,
+    is_companion,
     parse_destination,
     parts_of,
     scheduled_for,
@@ -264,6 +265,14 @@ class Registry:
             elif meant.kind is DestinationKind.TOPIC:
                 self.topics.find(meant.name)
 
+    def add_companion(self, name: str) -> Queue:
+        """Make a queue of what the broker keeps beside others, in the home of single connections.
+
+        It counts for nobody, and nobody is told of it.
+        """
+        policy = self._policies.find(DestinationKind.QUEUE, name)
+        return self._add_queue(name, policy, self._groups.home)
+
     def schedules(self, destination: str) -> Queue | None:
         """The queue of what is to come later to a destination; None = there never was anything."""
         return self.queues.get(schedules_of(destination))
@@ -407,7 +416,7 @@ class Registry:
     ) -> None:
         if self.table.others is not None:
             self.table.others.queue_changed(queue.name, queue.group)
-        if queue.name.startswith(SCHEDULED):
+        if is_companion(queue.name):
             return  # nobody knows it by that name
         self._events.tell(
             Event(
@@ -450,6 +459,7 @@ class Registry:
         *,
         not_from: str = "",
         pending: int = -1,
+        first: Sequence[Message] = (),
     ) -> Queue:
         """Make the backlog of a new topic subscription.
 
@@ -458,10 +468,17 @@ class Registry:
             selector: what it takes; None = everything.
             not_from: a sender whose messages it does not take; see `Topics.sender`.
             pending: how many messages may wait, if not so many as its policy says; -1 = those.
+            first: what it is given at once, which may wait beside that.
         """
         policy = self._policies.find(DestinationKind.TOPIC, pattern)
         if -1 < pending < policy.backlog_messages:
             policy = policy.model_copy(update={"backlog_messages": pending})
+        if first:
+            room = {
+                "backlog_messages": policy.backlog_messages + len(first),
+                "backlog_bytes": policy.backlog_bytes + sum([one.size for one in first]),
+            }
+            policy = policy.model_copy(update=room)
         destination, home = topic_text(pattern), self._groups.home
         queue = self._factory.queue(
             destination, pattern, policy, TOPIC_BACKLOG, self._services, home

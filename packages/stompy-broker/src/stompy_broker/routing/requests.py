@@ -79,6 +79,18 @@ class _Open:
         self.timer.set(clock.now() + wanted.milliseconds / 1000)
 
 
+class AnswerSender(Protocol):
+    """What gives answers to who asked."""
+
+    def answer(self, destination: Destination, head: MessageHead) -> None:
+        """Put an answer where replies go, here; dropped if nobody is there any more."""
+        ...
+
+    def notify(self, name: str, head: MessageHead) -> None:
+        """Send a notice to the owner of a temporary queue, if that is at another broker."""
+        ...
+
+
 class Answering(Protocol):
     """What sends the answers on."""
 
@@ -96,12 +108,9 @@ class Answering(Protocol):
         """Have messages that are published from now on carry the present time."""
         ...
 
-    def answer_request(self, destination: Destination, head: MessageHead) -> None:
-        """Put an answer where replies go, here; dropped if nobody is there any more."""
-        ...
-
-    def notify_requester(self, name: str, head: MessageHead) -> None:
-        """Send a notice to the owner of a temporary queue, if that is at another broker."""
+    @property
+    def replies(self) -> AnswerSender:
+        """What gives answers to who asked."""
         ...
 
 
@@ -205,7 +214,7 @@ class Requests:
 
     def _publish(self, wanted: Wanted, head: MessageHead) -> None:
         self._answering.note_time()
-        self._answering.answer_request(parse_destination(wanted.address), head)
+        self._answering.replies.answer(parse_destination(wanted.address), head)
 
     def forget(self, address: str) -> None:
         """Answer nothing more there: whose address it is has gone."""
@@ -297,7 +306,7 @@ class Requests:
                 self._publish(one.wanted, _head(one.wanted, status, reason, cause))
         elif wanted.name:
             head = _head(wanted, status, reason, cause)
-            self._answering.notify_requester(wanted.name, head)
+            self._answering.replies.notify(wanted.name, head)
         return False
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Destination, DestinationKind, scheduled_for
+from stompy_broker.destinations.names import RETAINED, Destination, DestinationKind, is_companion
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.events import Events
 from stompy_broker.message import (
@@ -34,9 +35,12 @@ from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import KEEP_GROUPS, Expire, Queue
 from stompy_broker.routing.others import SpreadChange
 from stompy_broker.routing.registry import Registry
+from stompy_broker.routing.replies import Replies
 from stompy_broker.routing.requests import Requests
+from stompy_broker.routing.retained_messages import RetainedMessages
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.topics import Topic
+from stompy_broker.routing.unusual_topics import Give, UnusualTopicMessages
 from stompy_broker.routing.user_storage import StorageBook
 from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.routing.watermarks import Watermarks
@@ -73,11 +77,14 @@ class Router:
         alarm_reasons: of those that other parts raised.
         unroutable: messages that went to no queue at all.
         requests: those that the broker answers if nobody else does.
+        replies: what is sent to temporary queues of others.
         wait_times: how long messages were in their queues, once somebody asked.
         directions: where else messages go, as the configuration has it.
         storage: what users have in queues; None = nobody wants to know.
         spread: makes changes of groups of several owners; None = none of that kind can be made.
         firing: publishes what was sent to come later; None = nobody does yet.
+        retained_messages: what topics keep for who subscribes later.
+        retained: the table of those.
     """
 
     def __init__(
@@ -112,6 +119,9 @@ class Router:
         self.spread: SpreadChange | None = None
         self.firing: Firing | None = None
         self.wait_times = WaitTimes(wall)
+        self.retained_messages = RetainedMessages(self, self.groups.home)
+        self.retained = self.retained_messages.table
+        self._unusual_topics = UnusualTopicMessages(self, self.retained_messages)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")
         self.requests = Requests(self)
@@ -119,7 +129,8 @@ class Router:
         self.registry = registry = Registry(
             self, self.groups, policies, factory, self.events, idle_queue_seconds
         )
-        self.queues, self._replies, self.topics = registry.queues, registry.replies, registry.topics
+        self.queues, self.topics = registry.queues, registry.topics
+        self.replies = Replies(registry, self.requests, self)
         self.directions = Directions(registry.virtual_queues)
         # Numbers what belongs to no queue alone.
         self._sequences = self.groups.home.sequences
@@ -134,6 +145,10 @@ class Router:
     ) -> Queue:
         """The queue of that name, made if need be; see `Registry.queue`."""
         return self.registry.queue(name, headers, capped=capped)
+
+    def retained_queue(self) -> Queue:
+        """The queue of what topics keep, made if need be."""
+        return self.queues.get(RETAINED) or self.registry.add_companion(RETAINED)
 
     def queue_left(self, name: str, done: Done) -> None:
         """End a queue that its last consumer has left; see `Registry.queue_left`."""
@@ -192,7 +207,7 @@ class Router:
         elif destination.kind is _TOPIC:
             own = self._publish_to_topic(destination, head, body, done, refused)
         else:
-            own = self._publish_reply(destination.name, head, body, done, refused)
+            own = self.replies.publish(destination.name, head, body, done, refused)
         if self._watermarks.full is not None:
             blocking = self._blocking(destination, head)
             if blocking is not None:
@@ -251,6 +266,8 @@ class Router:
         if self._watermarks.full is not None:
             self._refuse_when_stalled(destination, head)
         if destination.kind is _TOPIC:
+            if head.traits.retains:
+                self.retained_messages.check(((destination.name, len(head.block), length),))
             if not self.registry.durable.refusing:
                 return []
             message = Message(0, head, None, self.stamp, length=length)
@@ -350,9 +367,25 @@ class Router:
         refused: Refused | None,
     ) -> Watermark | None:
         """Give a message to all subscribers; gives what its sender has to wait for."""
+        if head.traits.unusual:
+            return self._unusual_topics.publish(destination, head, body, done, refused)
+        if refused is None or not self.registry.durable.refusing:
+            return self.fan_out(destination.name, head, body, done)
+        give = partial(self.fan_out, destination.name, head, body, done)
+        return self.fan_out_if_admitted(destination, head, body, refused, give)
+
+    def fan_out_if_admitted(
+        self,
+        destination: Destination,
+        head: MessageHead,
+        body: bytes,
+        refused: Refused | None,
+        give: Give,
+    ) -> Watermark | None:
+        """Give a message to all subscribers, unless one of them refuses it; see `fan_out`."""
         registry = self.registry
         if refused is None or not registry.durable.refusing:
-            return self._fan_out(destination.name, head, body, done)
+            return give()
         own: list[Watermark | None] = []
         sender = self.topics.sender
 
@@ -364,7 +397,7 @@ class Router:
             topics = self.topics
             before, topics.sender = topics.sender, sender
             try:
-                own.append(self._fan_out(destination.name, head, body, done))
+                own.append(give())
             finally:
                 topics.sender = before
 
@@ -376,9 +409,24 @@ class Router:
             raise
         return own[0] if own else None
 
-    def _fan_out(
-        self, name: str, head: MessageHead, body: bytes, done: Done | None
+    def fan_out(
+        self,
+        name: str,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None,
+        *,
+        plain: bool = True,
     ) -> Watermark | None:
+        """Give a message to the subscribers of a topic; gives what its sender has to wait for.
+
+        Args:
+            name: of the topic, without prefix.
+            head: the headers of the message.
+            body: its body.
+            done: called when it is safe.
+            plain: whether it is not unusual (`MessageTraits.unusual`), for certain.
+        """
         own: Watermark | None = None
         topic = self.topics.find(name)
         topic.published += 1
@@ -388,12 +436,16 @@ class Router:
             queues = self._choose(topic, head, body)
         count = len(queues)
         if count == 1:
-            self.publish_to(queues[0], head, body)
-            own = queues[0].watermark
+            queue = queues[0]
+            if plain:
+                queue.publish(Message(queue.sequences.take(), head, body, self.stamp))
+            else:
+                self.publish_to(queue, head, body)
+            own = queue.watermark
         elif count:
             # What may be stored, or end, has a place of its own in each queue.
             shared = common = None
-            if head.version_neutral and not head.traits.can_expire:
+            if head.version_neutral and (plain or not head.traits.can_expire):
                 shared = SharedMessage(self._sequences.take(), head, body, self.stamp)
             for queue in queues:
                 if shared is not None and not queue.unshared:
@@ -426,57 +478,6 @@ class Router:
             self.groups.sync(done, groups)
         else:
             done()
-
-    def _publish_reply(
-        self,
-        name: str,
-        head: MessageHead,
-        body: bytes,
-        done: Done | None,
-        refused: Refused | None,
-    ) -> Watermark | None:
-        """Publish a reply. One to somebody who is gone is dropped: its sender is not to blame."""
-        if name not in self._replies and self.registry.table.others is not None:
-            return self.registry.table.others.reply(name, head, body, done, refused)
-        self.take_reply(name, head, body, done, refused)
-        return None
-
-    def take_reply(
-        self,
-        name: str,
-        head: MessageHead,
-        body: bytes,
-        done: Done | None,
-        refused: Refused | None,
-    ) -> None:
-        """Publish a reply to somebody who is connected to this broker, or was."""
-        queue = self._replies.get(name)
-        if queue is None:
-            self.unroutable += 1
-            if done is not None:
-                done()
-            return
-        headers = head.headers() | {"destination": queue.destination}
-        address = f"{DestinationKind.REPLY.value}{name}"
-        if not self.requests.watching or self.requests.take(address, headers, body):
-            self.publish_to(queue, MessageHead.from_headers(headers), body, done, refused)
-        elif done is not None:
-            done()
-
-    def answer_request(self, destination: Destination, head: MessageHead) -> None:
-        """Put the broker's own answer where replies go; dropped if nobody is there any more."""
-        queue = self._replies.get(destination.name)
-        if destination.kind is _QUEUE:
-            self.publish(destination, head, b"")
-        elif queue is not None:
-            headers = head.headers() | {"destination": queue.destination}
-            self.publish_to(queue, MessageHead.from_headers(headers), b"")
-
-    def notify_requester(self, name: str, head: MessageHead) -> None:
-        """Tell the broker of a temporary queue what became of a request, if it is another one."""
-        others = self.registry.table.others
-        if others is not None and name not in self._replies:
-            others.reply(name, head, b"", None, None)
 
     def relay(self, name: str, message: Message) -> None:
         """Give a topic's message that came in at another broker to subscribers of this one.
@@ -575,6 +576,8 @@ class Router:
             queues = (queue,)
         elif destination.kind is _TOPIC:
             queues = self.topics.match(destination.name)
+            if head.traits.retains:
+                queues = (*queues, self.retained_queue())
         found = {queue.group: None for queue in queues if queue.is_stored}
         return [group for group in found if group.store.durable]
 
@@ -611,5 +614,5 @@ class Router:
         total.check()
 
     def __iter__(self) -> Iterator[Queue]:
-        """All named queues, but for those of what is to come later."""
-        return iter([queue for queue in self.queues.values() if not scheduled_for(queue.name)])
+        """All named queues, but for those that the broker has beside them."""
+        return iter([queue for queue in self.queues.values() if not is_companion(queue.name)])

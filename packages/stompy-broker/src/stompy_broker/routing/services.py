@@ -14,6 +14,8 @@ from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Loans, Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.retained_messages import RetainedMessages
+from stompy_broker.routing.retained_table import RetainedTable
 from stompy_broker.routing.user_storage import StorageBook
 from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.timers import Clock
@@ -33,6 +35,8 @@ class Services(Protocol):
         wait_times: how long messages were in their queues, once somebody asked.
         firing: publishes what was sent to come later; None = nobody does yet.
         storage: what users have in queues; None = nobody wants to know.
+        retained: what topics keep for who subscribes later.
+        retained_messages: gives it to who does.
     """
 
     clock: Clock
@@ -45,6 +49,8 @@ class Services(Protocol):
     wait_times: WaitTimes
     firing: Firing | None
     storage: StorageBook | None
+    retained: RetainedTable
+    retained_messages: RetainedMessages
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""

@@ -45,6 +45,7 @@ from stompy_broker.session.spread_send import SpreadSend
 from stompy_broker.session.spread_sender import SpreadSender
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
+from stompy_broker.session.unusual_sends import check_unusual
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.session")
@@ -343,14 +344,16 @@ class SendHandler:
         pattern = head.pattern or head
         plan = plan_for(pattern, self._client.version, self._routes)
         caps = self._caps
-        for route in plan.route.parts or (plan.route,):
+        routes = plan.route.parts or (plan.route,)
+        for route in routes:
             if len(route.destination.name) > caps.short:
                 caps.check_name(route.destination.name)
             if plan.foreign:
                 self._check_foreign(head.headers, route.destination)
-        if plan.head.traits.group is not None:
-            for route in plan.route.parts or (plan.route,):
-                check_group(route.destination, self._router)
+        traits = plan.head.traits
+        if traits.unusual:
+            there = [route.destination for route in routes]
+            check_unusual(traits, head.headers, there, self._router)
         if len(plan.head.block) > _LARGE:
             caps.check_headers(plan.head.block)
         if pattern.repeats:

@@ -12,6 +12,7 @@ from stompy_broker.destinations.policy import ARGUMENTS, SWITCHES
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.group_headers import GROUP_HEADERS
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
+from stompy_broker.retain_headers import RETAIN_HEADERS
 from stompy_broker.schedules.headers import SCHEDULE_HEADERS
 
 _REQUESTING = ("reply-to", "reply-timeout", "mandatory")
@@ -20,7 +21,7 @@ _OF_BROKER = ("receipt", "transaction", *_REQUESTING, *SCHEDULE_HEADERS, *ARGUME
 SPECIAL = frozenset(_OF_BROKER) - frozenset(SWITCHES)
 """Headers that make more of a SEND than a message to route, whatever they say."""
 
-UNUSUAL = SPECIAL | OF_SEND | frozenset(SWITCHES)
+UNUSUAL = SPECIAL | OF_SEND | RETAIN_HEADERS | frozenset(SWITCHES)
 """Headers that a SEND is looked at for more closely."""
 
 _NOT_SIMPLE = BROKER_HEADERS | DEATH_HEADERS | UNUSUAL | frozenset(GROUP_HEADERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -51,6 +52,7 @@ class Sources:
     ) -> None:
         self._context = context
         self._registry = context.router.registry
+        self._retained = context.router.retained_messages
         self._client = client
         self._temporary = temporary
         self._joined = JoinedSources(context, client)
@@ -67,9 +69,29 @@ class Sources:
         Raises:
             ProtocolError: it may not be had, or a header does not fit.
         """
+        if request.retained and self._retained.table.messages:
+            destinations = request.parts or (request.destination,)
+            self._retained.when_there(destinations, partial(self._find_or_refuse, request, done))
+        else:
+            self._find(request, done)
+
+    def _find_or_refuse(
+        self, request: SubscribeRequest, done: Callable[[Queue | ProtocolError], None]
+    ) -> None:
+        """Find the queue, now that what it is to be shown first is there."""
+        if self._client.ended:
+            return  # meanwhile; there is nobody to make anything for
+        try:
+            self._find(request, done)
+        except ProtocolError as error:
+            done(error)
+
+    def _find(
+        self, request: SubscribeRequest, done: Callable[[Queue | ProtocolError], None]
+    ) -> None:
         destination, headers = request.destination, request.headers
         if request.parts or destination.is_pattern_of_queues:
-            done(self._joined.find(request, self.find))
+            done(self._joined.find(request, self._find))
             return
         is_queue = destination.kind is DestinationKind.QUEUE
         durable = None
@@ -85,7 +107,7 @@ class Sources:
             self.check_durable(durable.name)
             if durable.queue_name:
                 self._make_own_queue(durable, headers)
-            self._registry.durable.subscribe(durable, done)
+            self._registry.durable.subscribe(durable, done, retained=request.retained)
         elif destination.existing:
             self._registry.check_there(destination.name)
             done(self._registry.queue(destination.name))
@@ -167,9 +189,13 @@ class Sources:
         if request.no_local:
             self._client.name_sender()
             not_from = self._client.key
-        return self._registry.subscribe_topic(
-            request.destination.name, request.selector, not_from=not_from, pending=request.pending
+        name, selector = request.destination.name, request.selector
+        kept = self._retained.for_subscriber(name, selector) if request.retained else []
+        queue = self._registry.subscribe_topic(
+            name, selector, not_from=not_from, pending=request.pending, first=kept
         )
+        self._retained.show(kept, queue)
+        return queue
 
     def check_durable(self, name: str) -> None:
         """Check that a durable subscription of that name, if there is one, is the client's.

@@ -43,6 +43,7 @@ from stompy_broker.session.paced_subscription import (
     PacedSubscription,
 )
 from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.retained_requests import wants_retained
 from stompy_broker.session.sources import Sources, durable_to_delete
 from stompy_broker.session.subscribe_request import SubscribeRequest, read_subscribe
 from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
@@ -159,6 +160,8 @@ class Subscriptions:
         )
         if len(parts) > 1:
             request = replace(request, parts=parts)
+        if not wants_retained(headers, parts, self._router):
+            request = replace(request, retained=False)
         if self._exclusive is None and asks_for_itself(headers):
             self._exclusive = ExclusiveQueues(self._context)
         if self._exclusive is not None:

@@ -52,6 +52,7 @@ class SubscribeRequest:
         no_local: whether what the same client sends is not for it.
         pending: how many messages of a topic may wait for it; -1 = as the policy says.
         settling: how its deliveries are settled, beside mode and prefetch.
+        retained: whether it is to be shown what its topics keep.
     """
 
     destination: Destination
@@ -65,6 +66,7 @@ class SubscribeRequest:
     no_local: bool = False
     pending: int = -1
     settling: Settling = ORDINARY
+    retained: bool = True
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from stompy_broker.message import (
     MessageTraits,
     earlier_deliveries,
     group_in,
+    retains_in,
     stamp,
 )
 from stompy_broker.store.base import Restored
@@ -153,5 +154,6 @@ def restored_head(block: bytes, flags: int, message_id: bytes | None) -> Message
         priority=flags >> PRIORITY,
         message_id=message_id,
         grouping=group_in(block),
+        retains=retains_in(block),
     )
     return MessageHead(block, traits)

@@ -19,7 +19,7 @@ from stompy_broker.admin.snapshots.rates import WINDOW
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.snapshots.totals import ClientTotals
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import scheduled_for
+from stompy_broker.destinations.names import is_companion, scheduled_for
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import Totals
@@ -118,7 +118,7 @@ class BrokerSnapshots:
         cluster = self._cluster
         if cluster is not None:
             every = [queue for queue in every if lives_here(cluster, queue)]
-        named = [queue for queue in every if not scheduled_for(queue.name)]
+        named = [queue for queue in every if not is_companion(queue.name)]
         present.queues = len(named)
         later = [queue for queue in every if scheduled_for(queue.name)]
         waiting[3] = sum([told.delayed for told in (yield from self._known.read(later))])

@@ -22,7 +22,7 @@ from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.snapshots.readers import reader_row, stream_figures
 from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import DestinationKind, scheduled_for
+from stompy_broker.destinations.names import DestinationKind, is_companion
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
 from stompy_broker.routing.interface import Browse, GroupFigures, Queue, QueueFigures
 from stompy_broker.routing.router import Router
@@ -119,7 +119,7 @@ class QueueSnapshots:
         if self._cluster is not None:
             every = [queue for queue in every if lives_here(self._cluster, queue)]
         self._scheduled = yield from self._counts.read(every)
-        queues = [queue for queue in every if not scheduled_for(queue.name)]
+        queues = [queue for queue in every if not is_companion(queue.name)]
         # What else a row says of its queue can change only when queues come or go.
         others_changed, self._queues = queues != self._queues, queues
         records = now - self._recorded_at >= STEP_SECONDS

@@ -109,7 +109,7 @@ class RemoteReplies:
         """Put a reply into the queue of a client of this broker, and say what became of it."""
         answer = partial(_answer, link, reply.number)
         refused = answer if reply.may_be_refused else None
-        self._router.take_reply(reply.name, reply.head, reply.body, answer, refused)
+        self._router.replies.take(reply.name, reply.head, reply.body, answer, refused)
 
 
 def _answer(link: Link, number: int, error: ProtocolError | None = None, /) -> None:
