@@ -32,6 +32,7 @@ HOT = (
     "stompy_broker.group_headers",
     "stompy_broker.header_text",
     "stompy_broker.message",
+    "stompy_broker.retain_headers",
     "stompy_broker.timers",
     "stompy_broker.destinations",
     "stompy_broker.routing",

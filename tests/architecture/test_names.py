@@ -53,6 +53,7 @@ GENERIC = {
     "http_config",
     "inspect",
     "json_types",
+    "limits_config",
     "options",
     "posix",
     "pytest_plugin",

@@ -18,7 +18,7 @@ from stompy_broker.routing.interface import Queue, RestorableQueue
 SOURCES = Path(__file__).parents[2] / "packages/stompy-broker/src/stompy_broker"
 MOST_VERBS = 10
 
-OWN = {f"routing/{name}.py" for name in ("queue", "schedule_queue", "factory")}
+OWN = {f"routing/{name}.py" for name in ("queue", "retained_queue", "schedule_queue", "factory")}
 """Who may know what is behind the interface: the queue itself, and who makes it."""
 PARTS = {
     "absence",
@@ -47,6 +47,7 @@ PARTS = {
     "queue_parts",
     "ready_list",
     "redelivery",
+    "retained_queue",
     "returns",
     "schedule_departures",
     "schedule_queue",

@@ -11,6 +11,7 @@ from stompy_broker.destinations.patterns import (
     cover,
     covers,
     is_slashed,
+    name_test,
     overlap,
     overlaps,
     words_of,
@@ -74,6 +75,15 @@ def test_a_name_is_covered_by_what_matches_it(pattern: str, name: str) -> None:
     matched = name in names_of(pattern)
     assert cover(pattern, name) is matched
     assert overlap(pattern, name) is matched
+
+
+@given(PATTERNS)
+def test_names_are_told_quickly_as_the_matcher_finds_them(pattern: str) -> None:
+    is_meant = name_test(pattern)
+    found = {pattern} if is_meant is None else {name for name in NAMES if is_meant(name)}
+    assert found & set(NAMES) == names_of(pattern)
+    if is_meant is not None:
+        assert not is_meant("$SYS.a")
 
 
 @given(PATTERNS, st.sampled_from(NAMES))

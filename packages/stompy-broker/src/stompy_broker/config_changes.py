@@ -37,6 +37,8 @@ CHANGEABLE: Mapping[str, Applies] = {
     "limits.connections_per_user": Applies.AT_ONCE,
     "limits.queues": Applies.AT_ONCE,
     "limits.durables": Applies.AT_ONCE,
+    "limits.retained": Applies.AT_ONCE,
+    "limits.retained_bytes": Applies.AT_ONCE,
     "limits.name": Applies.CONNECTIONS,
     "limits.disk": Applies.AT_ONCE,
     "limits.subscriptions": Applies.AT_ONCE,

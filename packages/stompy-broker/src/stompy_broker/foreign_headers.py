@@ -197,7 +197,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         ("activemq.retroactive",),
         (_SUBSCRIBE,),
         f"messages of a stream that were sent before come as well, {_NO_STREAM}",
-        kinds=_BUT_TOPICS,
+        kinds=_QUEUES,
         idle=_NO,
         unread=True,
     ),

@@ -12,7 +12,7 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from stompy_broker.config import LimitsConfig
+from stompy_broker.limits_config import LimitsConfig
 
 log = logging.getLogger("stompy_broker")
 

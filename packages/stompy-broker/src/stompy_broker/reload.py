@@ -239,7 +239,14 @@ class Reloads:
 def caps_of(config: BrokerConfig) -> Caps:
     """How many queues there may be, and so on."""
     limits = config.limits
-    return Caps(limits.queues, limits.durables, limits.name, config.frame_limits())
+    return Caps(
+        limits.queues,
+        limits.durables,
+        limits.name,
+        config.frame_limits(),
+        limits.retained,
+        limits.retained_bytes,
+    )
 
 
 def session_settings_of(

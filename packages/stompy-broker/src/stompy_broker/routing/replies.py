@@ -23,7 +23,7 @@ class Publishing(Protocol):
     unroutable: int
 
     def publish(self, destination: Destination, head: MessageHead, body: bytes) -> object:
-        """Route one message."""
+        """Route one message to its destination."""
         ...
 
     def publish_to(
