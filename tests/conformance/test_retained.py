@@ -200,9 +200,9 @@ def test_they_are_settled_and_paced_like_others(connect: Connect, version: str, 
         keep(sender, f"/topic/{name}.{number}", str(number))
     subscribe(peer, f"/topic/{name}.*", f"ack:{ack}", "prefetch-count:1")
     publish(sender, f"/topic/{name}.9", "9")
-    for number in ("0", "1", "2", "9"):
+    for body in ("0", "1", "2", "9"):
         frame = peer.expect("MESSAGE")
-        assert frame.body.decode() == number
+        assert frame.body.decode() == body
         by = f"id:{frame['ack']}" if version == "1.2" else f"message-id:{frame['message-id']}"
         peer.send(f"ACK\nsubscription:s\n{by}\n\n\0")
 

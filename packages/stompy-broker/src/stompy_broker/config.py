@@ -42,7 +42,6 @@ from stompy_broker.scheduler_config import SchedulerConfig
 from stompy_broker.security.access import EVERYBODY, Rule
 from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
 
-
 _OTHERS = {EVERYBODY: "everybody", ANONYMOUS: "who comes without one"}
 
 
