@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from stompy_broker.admin.asking import KnownFigures
 from stompy_broker.admin.metrics_text import MetricFamily, label, single
+from stompy_broker.admin.reader_metrics import reader_families
 from stompy_broker.admin.snapshots.broker import Listening
 from stompy_broker.admin.snapshots.lag import LagMeter
 from stompy_broker.admin.snapshots.process import Process, began_at
@@ -149,6 +150,7 @@ class Metrics:
         families.append(_scheduled(shown, counts))
         yield None
         families.append((yield from self._waits(shown)))
+        families += yield from reader_families(list(router), self._max_series)
         families += self._broker()
         return families
 
