@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,7 @@ from stompy_broker.cluster_config import ClusterConfig
 from stompy_broker.config_errors import explained_errors
 from stompy_broker.config_section import Section
 from stompy_broker.destinations.policy import Policy
+from stompy_broker.destinations.policy_problems import policy_problems
 from stompy_broker.event_loop import LoopName, check_installed
 from stompy_broker.foreign_headers import NAMES
 from stompy_broker.http_config import HTTPConfig, is_loopback
@@ -337,16 +339,13 @@ class BrokerConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_cluster(self) -> BrokerConfig:
-        for problem in self.cluster.problems(self.listen.host, self.store.data):
-            raise ValueError(problem)
-        return self
-
-    @model_validator(mode="after")
-    def _check_routes(self) -> BrokerConfig:
-        for problem in route_problems(self.route, self.exchange):
-            raise ValueError(problem)
-        for problem in quota_problems(self.quota, self.knows_users, bool(self.cluster.name)):
+    def _check_sections(self) -> BrokerConfig:
+        for problem in chain(
+            self.cluster.problems(self.listen.host, self.store.data),
+            route_problems(self.route, self.exchange),
+            quota_problems(self.quota, self.knows_users, bool(self.cluster.name)),
+            policy_problems(self.policy, clustered=bool(self.cluster.name)),
+        ):
             raise ValueError(problem)
         return self
 

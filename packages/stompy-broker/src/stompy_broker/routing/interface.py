@@ -30,6 +30,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.message_state import MessageState
+from stompy_broker.routing.reading import StreamStart
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.selection import EVERYTHING, Selection
 from stompy_broker.routing.sequences import Sequences
@@ -239,6 +240,8 @@ class Browse:
         beyond: give those that stand behind this place in that order; None = from the beginning.
         groups: whether the groups are meant, and no messages; only where the queue is.
         stream: whether the readers of a stream are meant, and no messages.
+        start: where in a stream to begin; None = at its oldest message. With `beyond` it says
+            nothing.
     """
 
     selection: Selection = EVERYTHING
@@ -249,6 +252,7 @@ class Browse:
     beyond: Place | None = None
     groups: bool = False
     stream: bool = False
+    start: StreamStart | None = None
 
 
 class Browsed(NamedTuple):
@@ -266,6 +270,7 @@ class Browsed(NamedTuple):
             asked for; 0 = it does not wait for a time.
         groups: if they were asked for.
         stream: if it was asked for; None = the queue is none.
+        offsets: of messages of a stream, one for each.
     """
 
     messages: list[Message]
@@ -277,6 +282,7 @@ class Browsed(NamedTuple):
     due: tuple[int, ...] = ()
     groups: tuple[GroupFigures, ...] = ()
     stream: StreamFigures | None = None
+    offsets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,7 +230,7 @@ def check_keeps_streams(group: QueueGroup, name: str) -> None:
     Raises:
         ProtocolError: its store keeps none, as in a cluster.
     """
-    if not getattr(group.store, "keeps_logs", False):
+    if not group.store.keeps_logs:
         raise ProtocolError(
             ErrorCode.NOT_SUPPORTED,
             f"{name[:200]!r} cannot be a stream: brokers of a cluster keep queues, and no streams",

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, check_browsable
 from stompy_broker.routing.message_state import MessageState
+from stompy_broker.routing.reading import StreamStart
 from stompy_broker.routing.selection import Selection
 from stompy_broker.selectors.selector import compile_selector
 from stompy_broker.session.header_values import boolean, whole_number
+from stompy_broker.session.stream_request import read_reading
 
 BROWSER = "browser"
 
@@ -39,6 +41,7 @@ class BrowseRequest:
         limit: how many to show at most; None = all.
         headers_only: whether without their bodies.
         follow: whether to show what comes later as well.
+        start: where in a stream to begin; None = at its oldest message.
     """
 
     destination: Destination
@@ -49,6 +52,7 @@ class BrowseRequest:
     limit: int | None
     headers_only: bool
     follow: bool
+    start: StreamStart | None = None
 
 
 def wants_to_browse(headers: Mapping[str, str]) -> bool:
@@ -63,13 +67,21 @@ def wants_to_browse(headers: Mapping[str, str]) -> bool:
     return value == _FOLLOW or boolean(BROWSER, value or "false", f"true, false or {_FOLLOW}")
 
 
-def read_browse(destination: Destination, headers: Mapping[str, str]) -> BrowseRequest:
+def read_browse(
+    destination: Destination, headers: Mapping[str, str], *, is_stream: bool = False
+) -> BrowseRequest:
     """Read what a SUBSCRIBE with ``browser:true`` asks for.
+
+    Args:
+        destination: what it looks at.
+        headers: of the frame.
+        is_stream: whether that is a stream.
 
     Raises:
         ProtocolError: it is no queue, or a header does not fit.
     """
     check_browsable(destination)
+    reading = read_reading(headers) if is_stream else None
     limit = headers.get("browser-limit")
     return BrowseRequest(
         destination,
@@ -80,6 +92,7 @@ def read_browse(destination: Destination, headers: Mapping[str, str]) -> BrowseR
         None if limit is None else whole_number("browser-limit", limit),
         boolean("browser-headers-only", headers.get("browser-headers-only", "false")),
         headers.get(BROWSER) == _FOLLOW,
+        None if reading is None else reading.start,
     )
 
 

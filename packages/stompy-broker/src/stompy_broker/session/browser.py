@@ -94,7 +94,7 @@ class Browser:
         self._skip = request.offset
         self._sources: deque[_Source] = deque()
         self._known: dict[Queue, int] = {}  # up to where each was shown
-        self._page: deque[tuple[Message, MessageState, int]] = deque()
+        self._page: deque[tuple[Message, MessageState, int, int]] = deque()
         self._page_at = 0.0
         self._last_page = False
         self._unanswered = 0
@@ -208,6 +208,7 @@ class Browser:
             0 if request.headers_only else PAGE_BYTES,
             request.states,
             source.place,
+            start=request.start,
         )
         self._asking = True
         source.queue.browse(wanted, partial(self._take, source))
@@ -218,7 +219,8 @@ class Browser:
             return
         self._skip -= answer.skipped
         messages = answer.messages
-        self._page.extend(zip(messages, answer.states, answer.due, strict=True))
+        offsets = answer.offsets or (-1,) * len(messages)
+        self._page.extend(zip(messages, answer.states, answer.due, offsets, strict=True))
         self._page_at = self._clock.now()
         self._last_page = not answer.more
         if messages and answer.skipped:
@@ -231,12 +233,12 @@ class Browser:
         """Write what is at hand; say whether there is room for more."""
         page = self._page
         while page and not self._full:
-            message, state, due = page.popleft()
+            message, state, due, offset = page.popleft()
             self._sources[0].place = place_of(message)
             if message.body is None and not self.request.headers_only:
                 continue  # it left before its body was read
             self.shown += 1
-            self._full = not self._put(message, state, due)
+            self._full = not self._put(message, state, due, offset)
         return not self._full
 
     def _look_again(self) -> None:
@@ -248,13 +250,15 @@ class Browser:
 
     # -- frames -----------------------------------------------------------------------------
 
-    def _put(self, message: Message, state: MessageState, due: int) -> bool:
+    def _put(self, message: Message, state: MessageState, due: int, offset: int) -> bool:
         """Write a message; say whether there is room for another."""
         so_far = message.deliveries + (state is MessageState.UNACKED)
         redelivered = b"true" if message.redelivery is not None else b"false"
         when = b"due-at:%d\n" % due if due else b""
         if message.expires:
             when += b"expires-at:%d\n" % message.expires
+        if offset >= 0:
+            when += b"x-stream-offset:%d\n" % offset
         prefix = b"%bstate:%b\n%bredelivered:%b\ndelivery-count:%d\nmessage-id:" % (
             self._prefix,
             state.value.encode(),

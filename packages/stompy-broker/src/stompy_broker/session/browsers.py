@@ -44,9 +44,10 @@ class Browsers:
             ProtocolError: it is not allowed, or one of its headers does not fit.
         """
         context, client, headers = self._context, self._client, head.headers
-        request = read_browse(destination, headers)
+        is_stream = context.router.registry.means_stream(destination, headers)
+        request = read_browse(destination, headers, is_stream=is_stream)
         context.router.caps.check_name(destination.name)
-        context.foreign_headers.check("BROWSE", headers, destination)
+        context.foreign_headers.check("BROWSE", headers, destination, is_stream=is_stream)
         client.permissions.check_browse(destination)
         if destination.is_pattern_of_queues:
             for name in self._matching(destination.name):

@@ -1,0 +1,41 @@
+"""What is wrong with policies that each setting by itself does not show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from stompy_broker.destinations.names import DestinationKind, parse_destination
+from stompy_broker.destinations.policy import Policy
+
+_NOT_OF_STREAMS = {
+    "message_ttl": "messages of a stream stay for as long as max_age says",
+    "overflow": "of a stream the oldest messages go, and none is refused",
+    "auto_delete": "a stream stays when its readers leave; expires ends it when nobody uses it",
+    "fair_by": "each reader of a stream gets all messages in their order",
+    "persistent": "a stream is always kept",
+}
+
+
+def policy_problems(policies: Sequence[Policy], *, clustered: bool) -> Iterator[str]:
+    """What is wrong with policies, given the rest of the configuration.
+
+    Args:
+        policies: all of them.
+        clustered: whether the broker belongs to a cluster.
+    """
+    for number, policy in enumerate(policies):
+        if not policy.is_stream:
+            if policy.max_age:
+                yield f'policy.{number}.max_age: is for streams; add type = "stream"'
+            continue
+        where = f"policy.{number}.type"
+        if parse_destination(policy.match).kind is not DestinationKind.QUEUE:
+            yield f"{where}: topics are no streams; a stream is a /queue/ that topics may lead to"
+        if clustered:
+            yield f"{where}: brokers of a cluster keep queues, and no streams"
+        for name, why in _NOT_OF_STREAMS.items():
+            if name in policy.model_fields_set and getattr(policy, name) != _DEFAULT[name]:
+                yield f"policy.{number}.{name}: {why}"
+
+
+_DEFAULT = {name: getattr(Policy(), name) for name in _NOT_OF_STREAMS}
