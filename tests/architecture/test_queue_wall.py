@@ -18,7 +18,10 @@ from stompy_broker.routing.interface import Queue, RestorableQueue
 SOURCES = Path(__file__).parents[2] / "packages/stompy-broker/src/stompy_broker"
 MOST_VERBS = 10
 
-OWN = {f"routing/{name}.py" for name in ("queue", "retained_queue", "schedule_queue", "factory")}
+OWN = {
+    f"routing/{name}.py"
+    for name in ("queue", "retained_queue", "schedule_queue", "stream_queue", "factory")
+}
 """Who may know what is behind the interface: the queue itself, and who makes it."""
 PARTS = {
     "absence",
@@ -52,6 +55,11 @@ PARTS = {
     "schedule_departures",
     "schedule_queue",
     "schedule_walk",
+    "stream_browsing",
+    "stream_queue",
+    "stream_readers",
+    "stream_retention",
+    "stream_source",
     "turn_order",
     "unmatched_watch",
     "waiting_bodies",

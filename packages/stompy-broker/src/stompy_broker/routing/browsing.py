@@ -41,6 +41,9 @@ def browse(
         done: takes what was found.
     """
     budget, store = services.work_budget, group.store
+    if wanted.stream:
+        done(Browsed([], 0, more=False))  # it is none
+        return
     if wanted.states is None:
         _browse_waiting(ready, wanted, budget, store, done)
         return

@@ -28,6 +28,7 @@ from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Queue, QueueIdentity
+from stompy_broker.routing.reader_message import OffsetMessage
 from stompy_broker.routing.requests import TIMEOUT, Requests
 
 log = logging.getLogger("stompy_broker.router")
@@ -271,7 +272,12 @@ class DeadLetters:
             headers["x-death-info"] = reason
         if path:
             headers[PATH] = path
-        return MessageHead.from_headers(headers, message_id=message.message_id.encode())
+        head = MessageHead.from_headers(headers, message_id=message.message_id.encode())
+        if isinstance(message, OffsetMessage):
+            return MessageHead(
+                message.offset_line + head.block, head.traits
+            )  # it is none of a SEND
+        return head
 
     def _tell(
         self, queue: QueueIdentity, message: Message, cause: str, reason: str, *, is_kept: bool

@@ -11,6 +11,7 @@ from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.routing.retained_queue import RetainedQueue
 from stompy_broker.routing.schedule_queue import ScheduleQueue
 from stompy_broker.routing.services import Services
+from stompy_broker.routing.stream_queue import StreamQueue
 from stompy_broker.store.interface import MessageStore
 
 
@@ -56,4 +57,6 @@ class QueueFactory:
             return ScheduleQueue(destination, name, policy, kind, services, group)
         if name == RETAINED:
             return RetainedQueue(destination, name, policy, kind, services, group)
+        if policy.is_stream:
+            return StreamQueue(destination, name, policy, kind, services, group)
         return LocalQueue(destination, name, policy, kind, services, group)

@@ -177,7 +177,7 @@ def _move(
     asked = [] if order.within else transfers
     part_done = when_all(len(asked) + 1, admitted)
     for one in asked:
-        _admit(services, one, part_done)
+        ask_destination(services, one, part_done)
     part_done()
 
 
@@ -224,7 +224,8 @@ def _send_off(
     return {message.sequence for message in taken}
 
 
-def _admit(services: Services, one: Transfer, done: Callable[..., None]) -> None:
+def ask_destination(services: Services, one: Transfer, done: Callable[..., None]) -> None:
+    """Ask whether a message would be taken where it is to go."""
     try:
         services.admit(one.destination, one.head, done)
     except ProtocolError as error:

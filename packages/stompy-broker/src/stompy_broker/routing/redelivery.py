@@ -116,13 +116,8 @@ class Requeue:
         if not rejection.requeue and not self._queue.final:
             self._discards.give_up(message, "rejected", rejection.reason)
             return False
-        delay, policy, retries = rejection.delay, self._queue.policy, rejection.retries
-        if delay is None:
-            delay = 0.0
-            if retries is not None and rejection.failed:
-                delay = retries.wait(message.failures, policy)
-            elif policy.waits(failed=rejection.failed):
-                delay = policy.delay(max(message.failures, 1), message.sequence)
+        retries = rejection.retries
+        delay = rejection.wait(message.failures, message.sequence, self._queue.policy)
         whole_group = rejection.whole_group and delay > 0
         if whole_group and self._ready.hold_group(message, delay):
             self._put_back(message, _NACKED, rejection.reason, delay, retries, held=True)

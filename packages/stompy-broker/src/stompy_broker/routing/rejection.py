@@ -77,3 +77,23 @@ class Rejection:
     failed: bool = True
     retries: Retries | None = None
     whole_group: bool = False
+
+    def wait(self, failures: int, seed: int, policy: Policy) -> float:
+        """Seconds before the message comes again.
+
+        Args:
+            failures: how many deliveries of it have failed, this one included.
+            seed: tells messages apart, whose delays differ by chance if they may.
+            policy: of the queue.
+        """
+        if self.delay is not None:
+            return self.delay
+        if self.retries is not None and self.failed:
+            return self.retries.wait(failures, policy)
+        return policy.delay(max(failures, 1), seed) if policy.waits(failed=self.failed) else 0.0
+
+    def exhausted(self, failures: int, policy: Policy) -> bool:
+        """Whether delivering the message has failed often enough."""
+        if self.retries is None:
+            return policy.exhausted(failures)
+        return self.retries.exhausted(failures, policy)
