@@ -40,8 +40,10 @@ HOT = (
     "stompy_broker.store.batch",
     "stompy_broker.store.entry_log",
     "stompy_broker.store.interface",
+    "stompy_broker.store.log_changes",
     "stompy_broker.store.memory",
     "stompy_broker.store.sqlite",
+    "stompy_broker.store.sqlite_logs",
     "stompy_broker.wire.connection",
     "stompy_broker.wire.websocket_output",
 )

@@ -14,6 +14,7 @@ from stompy_broker.store.entry_log import EntryLogs, LogEnds, LogEntry, LogPage,
 
 SHELVES: dict[str, Callable[[Path], Shelf]] = {
     "memory": lambda top: Shelf(None),
+    "sqlite": lambda top: Shelf(top / "data"),
 }
 
 

@@ -390,6 +390,42 @@ class StoreMachine(RuleBasedStateMachine):
             name = names[number % len(names)]
             self.tell(lambda shelf: shelf.store.drop_subscription(name))
 
+    @rule(
+        log=st.sampled_from("lm"),
+        count=st.sampled_from([1, 1, 2, 150]),
+        body=st.sampled_from([b"", b"z" * 3000]),
+        value=st.sampled_from([None, "red"]),
+    )
+    def enter(self, log: str, count: int, body: bytes, value: str | None) -> None:
+        for _ in range(count):
+            self.sequence += 1
+            message = make_message(self.sequence, body)
+            self.tell(lambda shelf, m=message: shelf.store.logs.append(log, m, value, b"more"))
+
+    @precondition(lambda self: self.alive)
+    @rule(number=st.integers(0, 999))
+    def enter_what_leaves(self, number: int) -> None:
+        message = self.pick(number)
+        del self.alive[message.sequence]
+        self.tell(lambda shelf: shelf.store.logs.append("l", message))
+        self.tell(lambda shelf: shelf.store.remove(message))
+
+    @rule(log=st.sampled_from("lm"), part=st.sampled_from([0.0, 0.5, 1.0]))
+    def cut(self, log: str, part: float) -> None:
+        ends = self.model.store.logs.ends_of(log)
+        first = ends.first + int((ends.next - ends.first) * part)
+        self.tell(lambda shelf: shelf.store.logs.cut(log, first))
+
+    @rule(
+        log=st.sampled_from("lm"), name=st.sampled_from("xy"), place=st.none() | st.integers(0, 9)
+    )
+    def keep_reader(self, log: str, name: str, place: int | None) -> None:
+        self.tell(lambda shelf: shelf.store.logs.keep_reader(log, name, place))
+
+    @rule(log=st.sampled_from("lm"))
+    def drop_log(self, log: str) -> None:
+        self.tell(lambda shelf: shelf.store.logs.drop(log))
+
     @rule(seconds=st.sampled_from([0.0, 1.0]))
     def end_turn(self, seconds: float) -> None:
         self.remember()

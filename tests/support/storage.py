@@ -21,7 +21,9 @@ from stompy_broker.store import directory
 from stompy_broker.store.base import StoredSubscription
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.directory import FILE
+from stompy_broker.store.entry_log import LogPage
 from stompy_broker.store.interface import MessageStore
+from stompy_broker.store.log_reading import DamagedEntries
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 
@@ -106,7 +108,7 @@ class Shelf:
         router: who is told what is on disk, as in a broker; None = nobody.
         written: sequences that were told to be on disk.
         trouble: what was told about trouble, in order.
-        damaged: messages that were told to be damaged.
+        damaged: messages and entries of logs that were told to be damaged.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -115,7 +117,7 @@ class Shelf:
         self.router: Router | None = None
         self.written: list[int] = []
         self.trouble: list[bool] = []
-        self.damaged: list[Damaged] = []
+        self.damaged: list[Damaged | DamagedEntries] = []
         self.store: MessageStore = MemoryStore(durable=True)
         if directory is not None:
             self.store = self._open(directory)
@@ -221,12 +223,23 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class KeptLog:
+    """One log, all of it, so that two can be compared."""
+
+    first: int
+    next: int
+    readers: dict[str, int]
+    entries: tuple[tuple[object, ...], ...]
+
+
+@dataclass(frozen=True)
 class Contents:
     """Everything that a store has kept."""
 
     messages: tuple[Kept, ...]
     queues: dict[str, dict[str, str]]
     subscriptions: tuple[StoredSubscription, ...]
+    logs: dict[str, KeptLog]
 
 
 def contents(shelf: Shelf) -> Contents:
@@ -254,7 +267,32 @@ def contents(shelf: Shelf) -> Contents:
         )
     subscriptions = sorted(shelf.store.subscriptions(), key=lambda kept: kept.name)
     queues = {name: dict(headers) for name, headers in shelf.store.queues().items()}
-    return Contents(tuple(kept), queues, tuple(subscriptions))
+    return Contents(tuple(kept), queues, tuple(subscriptions), logs_of(shelf))
+
+
+def page_of(shelf: Shelf, log: str, offset: int, **how: Any) -> LogPage:
+    """Wait for one page of a log."""
+    pages: list[LogPage] = []
+    shelf.store.logs.read(log, offset, pages.append, **how)
+    shelf.turns.until(lambda: pages)
+    return pages[0]
+
+
+def logs_of(shelf: Shelf) -> dict[str, KeptLog]:
+    """All logs of a store, read to their ends; none if it keeps none."""
+    if not shelf.store.keeps_logs:
+        return {}
+    found = {}
+    for name, ends in shelf.store.logs.ends().items():
+        entries: list[tuple[object, ...]] = []
+        at = ends.first
+        while at < ends.next:
+            page = page_of(shelf, name, at)
+            entries += [(*one[:3], one.head.block, *one[4:]) for one in page.entries]
+            at = page.next
+        readers = dict(shelf.store.logs.readers(name))
+        found[name] = KeptLog(ends.first, ends.next, readers, tuple(entries))
+    return found
 
 
 def contents_of(directory: Path) -> Contents:

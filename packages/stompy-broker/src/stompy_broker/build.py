@@ -73,7 +73,9 @@ MODULES = (
     "stompy_broker.store.batch",
     "stompy_broker.store.entry_log",
     "stompy_broker.store.interface",
+    "stompy_broker.store.log_changes",
     "stompy_broker.store.sqlite",
+    "stompy_broker.store.sqlite_logs",
     "stompy_broker.wire.websocket_output",
 )
 

@@ -13,6 +13,7 @@ from stompy_broker.message import Message
 from stompy_broker.routing.router import Router
 from stompy_broker.selector_reports import watch_selectors
 from stompy_broker.store.batch import Damaged
+from stompy_broker.store.log_reading import DamagedEntries
 
 
 class StoreReports:
@@ -37,8 +38,19 @@ class StoreReports:
         """Make who sends to a group wait, or refuse them, while its store cannot write."""
         self.router.store_troubled(trouble, group)
 
-    def damaged(self, damaged: Damaged) -> None:
-        """Tell operators of a message that is not what was written any more."""
+    def damaged(self, damaged: Damaged | DamagedEntries) -> None:
+        """Tell operators of a message, or of entries, that are not what was written any more."""
+        if isinstance(damaged, DamagedEntries):
+            where = f"entries {damaged.first} to {damaged.next - 1}"
+            self.router.events.tell(
+                Event(
+                    type="store.damaged",
+                    severity="critical",
+                    destination=damaged.log,
+                    reason=f"{where}: {damaged.reason}",
+                )
+            )
+            return
         self.router.events.tell(
             Event(
                 type="store.damaged",

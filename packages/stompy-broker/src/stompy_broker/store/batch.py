@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stompy_broker.message import Message
 from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
+from stompy_broker.store.log_changes import LogChanges
 
 _PAGE = 4096
 
@@ -15,6 +16,10 @@ _MAPS = 12
 
 _CHANGE = 600
 """What a change weighs beside its bytes: its row takes as long to write as so many bytes do."""
+
+
+_ENTRY = 100
+"""The same of an entry of a log, of which many make one row."""
 
 
 class Damaged(NamedTuple):
@@ -43,6 +48,7 @@ class Batch:
         damaged: messages that were found to be.
         kept: durable subscriptions by name; None = it was deleted.
         settings: the set-up of queues by name; None = it ended.
+        logs: what changes in logs; None = nothing.
         marks: whether the database is yet to be marked as being in use.
         waiting: who is to be told.
         safe: whether it was written.
@@ -58,6 +64,7 @@ class Batch:
         self.damaged: list[Damaged] = []
         self.kept: dict[str, StoredSubscription | None] = {}
         self.settings: dict[str, Mapping[str, str] | None] = {}
+        self.logs: LogChanges | None = None
         self.marks = False
         self.waiting: list[Callback] = []
         self.safe = False
@@ -67,21 +74,27 @@ class Batch:
         """How many changes there are."""
         subscriptions_and_queues = len(self.kept) + len(self.settings) + len(self.damaged)
         messages = len(self.appended) + len(self.delivery_states) + len(self.removed)
+        if self.logs is not None:
+            messages += self.logs.size
         return messages + subscriptions_and_queues
 
     @property
     def pages(self) -> int:
         """About how many pages are written for it."""
-        changed, filled = len(self.delivery_states) + len(self.removed), self.bytes // _PAGE
+        written = self.bytes if self.logs is None else self.bytes + self.logs.bytes
+        changed, filled = len(self.delivery_states) + len(self.removed), written // _PAGE
         maps = min(filled, _MAPS) + min(len(self.removed), _MAPS)
         return 2 + changed // 4 + filled + maps
 
     @property
     def weight(self) -> int:
         """How long it takes to write, by a rough count, in bytes."""
-        return self.bytes + _CHANGE * (
+        weight = self.bytes + _CHANGE * (
             len(self.appended) + len(self.delivery_states) + len(self.removed) + len(self.kept)
         )
+        if self.logs is not None:
+            weight += self.logs.bytes + _ENTRY * self.logs.size
+        return weight
 
     @property
     def empty(self) -> bool:
@@ -93,6 +106,7 @@ class Batch:
             or self.kept
             or self.settings
             or self.damaged
+            or self.logs is not None
             or self.marks
         )
 
@@ -110,6 +124,10 @@ class Batch:
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed
         self.damaged += later.damaged
+        if self.logs is None:
+            self.logs = later.logs
+        elif later.logs is not None:
+            self.logs.absorb(later.logs)
         self.marks |= later.marks
         self.kept |= later.kept
         self.settings |= later.settings

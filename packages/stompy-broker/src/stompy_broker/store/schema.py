@@ -83,6 +83,35 @@ STEPS: tuple[tuple[str, str], ...] = (
         );
         """,
     ),
+    (
+        "logs of entries",
+        # A block is a row; its place is the number of its log and the offset of its first entry.
+        """
+        CREATE TABLE entry_log (
+            id INTEGER PRIMARY KEY,
+            name TEXT UNIQUE,               -- NULL = it has gone, and its blocks are yet to go
+            first INTEGER NOT NULL          -- the offset from which on it can be read
+        );
+        CREATE TABLE log_block (
+            place INTEGER PRIMARY KEY,      -- see stompy_broker.store.log_rows
+            length INTEGER NOT NULL,        -- how many entries
+            oldest INTEGER NOT NULL,        -- the earliest time, milliseconds since the epoch
+            latest INTEGER NOT NULL,        -- the latest one of this and all before
+            sequence INTEGER NOT NULL,      -- the highest one of this and all before
+            content INTEGER NOT NULL,       -- bytes
+            total INTEGER NOT NULL,         -- bytes of this and all that ever were before
+            checksum INTEGER NOT NULL,      -- of all columns but the data
+            filters BLOB,                   -- NULL = no entry has a filter value
+            data BLOB NOT NULL              -- see stompy_broker.store.log_block
+        );
+        CREATE TABLE log_reader (
+            log INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            next INTEGER NOT NULL,          -- the offset at which the reader goes on
+            PRIMARY KEY (log, name)
+        ) WITHOUT ROWID;
+        """,
+    ),
 )
 
 

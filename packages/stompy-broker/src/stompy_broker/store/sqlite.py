@@ -53,7 +53,10 @@ from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import FILE, lock_directory
 from stompy_broker.store.disk_space import DiskSpace
 from stompy_broker.store.interface import MessageStore
+from stompy_broker.store.log_changes import LogChanges
+from stompy_broker.store.log_reading import DamagedEntries
 from stompy_broker.store.paused_senders import PausedSenders
+from stompy_broker.store.sqlite_logs import SQLiteLogs
 from stompy_broker.store.tables import Tables
 from stompy_broker.store.writer import Writer
 from stompy_broker.timers import Clock
@@ -106,13 +109,14 @@ class StoreListener:
         troubled: told whenever trouble begins and ends.
         released: called when the only one who waited for a commit was told, so that the answer can
             go out at once.
-        damaged: told of each message that turns out not to be what was written any more.
+        damaged: told of each message, and of entries of logs, that turn out not to be what was
+            written any more.
     """
 
     written: Callable[[Iterable[Message]], None] = lambda messages: None
     troubled: Callable[[bool], None] = lambda trouble: None
     released: Callable[[], None] = lambda: None
-    damaged: Callable[[Damaged], None] = lambda damaged: None
+    damaged: Callable[[Damaged | DamagedEntries], None] = lambda damaged: None
 
 
 class SQLiteStore(MessageStore):
@@ -176,6 +180,7 @@ class SQLiteStore(MessageStore):
         self._idle_timer.set(clock.now() + IDLE_SECONDS)
         self._disk_timer.set(clock.now() if disk_free else None)
         self._writer = Writer(self.tables, self._file, self._disk_space, post)
+        self._logs = SQLiteLogs(self, self.tables, self._writer, clock)
         if not self.tables.marked:
             log.error(
                 "%s: its disk is full; what waits can be consumed, and what is consumed is written "
@@ -184,6 +189,16 @@ class SQLiteStore(MessageStore):
             )
             self._batch.marks = True
             self._soon(self._flush)
+
+    @property
+    def keeps_logs(self) -> bool:
+        """Yes, each block of entries as a row."""
+        return True
+
+    @property
+    def logs(self) -> SQLiteLogs:
+        """Its logs, in the same file."""
+        return self._logs
 
     @property
     def last_sequence(self) -> int:
@@ -202,7 +217,7 @@ class SQLiteStore(MessageStore):
             self._batch.size + (0 if self._writing is None else self._writing.size),
             self._commits,
             self._writer.commit_seconds,
-            len(self.tables.damaged),
+            len(self.tables.damaged) + self._logs.damaged,
         )
 
     # -- what survived ------------------------------------------------------------------------
@@ -229,6 +244,16 @@ class SQLiteStore(MessageStore):
         log.error(
             "%s: message %d of %s is damaged: %s; it is given to nobody, and stays in the file "
             "for `stompy-broker store export`",
+            self._file,
+            *damaged,
+        )
+        self._listener.damaged(damaged)
+
+    def entries_damaged(self, damaged: DamagedEntries) -> None:
+        """Say that entries of a log are read past."""
+        log.error(
+            "%s: log %s is damaged from entry %d to before %d: %s; they are given to nobody, and "
+            "what is left of them stays in the file",
             self._file,
             *damaged,
         )
@@ -305,6 +330,15 @@ class SQLiteStore(MessageStore):
         self._batch.kept[name] = None
         self._flush_lazily()
 
+    def log_changes(self) -> LogChanges:
+        """The changes of logs in the batch, which is written soon."""
+        if not self._flush_is_due:
+            self._flush_lazily()
+        changes = self._batch.logs
+        if changes is None:
+            changes = self._batch.logs = LogChanges()
+        return changes
+
     def sync(self, done: Callback) -> None:
         """Call ``done`` after the next commit; it begins at the end of this turn if none is on."""
         if self._batch.empty and self._writing is None:
@@ -359,6 +393,7 @@ class SQLiteStore(MessageStore):
     def close(self) -> None:
         """Write everything, say that all is in order, unlock. Who waits is not told any more."""
         self._closed = True
+        self._logs.close()
         self._writer.stop()
         try:
             for batch in (self._writing, self._batch):
@@ -454,6 +489,8 @@ class SQLiteStore(MessageStore):
         self._writing = None
         self._commits += 1
         self._idle_timer.set(self._clock.now() + IDLE_SECONDS)
+        if batch.logs is not None:
+            self._logs.written(batch.logs)
         self._writer.checkpoint_if_due(self._looked)
         # Receipts first: somebody waits for them. Bodies may leave memory after that.
         self._confirm(batch)
@@ -542,6 +579,7 @@ class SQLiteStore(MessageStore):
     def _shrink(self) -> None:
         """Give room back to the disk, unless there is something to write."""
         if self._writing is None and self._batch.empty and not self.trouble:
+            self._logs.tidy(is_idle=True)
             self._writer.shrink(self._shrunk)
         else:
             self._idle_timer.set(self._clock.now() + IDLE_SECONDS)
@@ -549,6 +587,10 @@ class SQLiteStore(MessageStore):
     def _shrunk(self, more: bool) -> None:
         if more and not self._closed:
             self._idle_timer.set(self._clock.now() + _SHRINK_SECONDS)
+
+    def logs_tidied(self) -> None:
+        """Give room back to the disk in a while."""
+        self._idle_timer.set(self._clock.now() + IDLE_SECONDS)
 
     def _look(self) -> None:
         self._writer.look(self._looked)

@@ -35,6 +35,7 @@ from stompy_broker.store.directory import (
     open_database,
     translated,
 )
+from stompy_broker.store.log_tables import LogTables
 from stompy_broker.store.rows import (
     CONTENT,
     PRIORITY,
@@ -101,6 +102,7 @@ class Tables:
         connection: the only one that there is.
         queues: the numbers of the queues that have messages, by destination.
         damaged: messages that are given to nobody, by sequence.
+        logs: the logs that are there.
         last_sequence: the highest one of all messages that were there.
         marked: whether the database could be marked as being in use; see `Batch.marks`.
 
@@ -121,7 +123,9 @@ class Tables:
         rows = self.connection.execute(
             "SELECT max(sequence) FROM message UNION ALL SELECT max(sequence) FROM damaged"
         )
-        self.last_sequence: int = max(last or 0 for (last,) in rows)
+        with translated(file):
+            self.logs = LogTables(self.connection)
+        self.last_sequence: int = max(self.logs.last_sequence, *(last or 0 for (last,) in rows))
         (shares,) = self.connection.execute("SELECT EXISTS (SELECT 1 FROM body)").fetchone()
         self._shares = bool(shares)
         self._can_shrink = can_shrink(self.connection)
@@ -264,6 +268,8 @@ class Tables:
             connection.execute("BEGIN IMMEDIATE")
             if batch.marks:
                 mark_in_use(connection, crashed=True)
+            if batch.logs is not None:
+                self.logs.write(connection, batch.logs, self._bodies_to_keep)
             self._name_queues(batch)
             self._write_messages(batch)
             self._remove(batch.removed)
@@ -275,10 +281,20 @@ class Tables:
                 connection.execute("ROLLBACK")
             for destination in list(self.queues)[known:]:
                 del self.queues[destination]
+            self.logs.forget()
             raise
         for destination in self._gone(batch):
             self.queues.pop(destination, None)
+        if batch.logs is not None:
+            self.logs.confirm()
         batch.safe = True
+
+    def _bodies_to_keep(self, sequences: Sequence[int]) -> Mapping[int, bytes]:
+        """The bodies of messages that go into a log, as far as they are there."""
+        bodies, damaged = self.bodies(sequences)
+        for one in damaged:
+            log.error("%s: message %d of %s is damaged: %s", self._file, *one)
+        return bodies
 
     def _write_messages(self, batch: Batch) -> None:
         _many(

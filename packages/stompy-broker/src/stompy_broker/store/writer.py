@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TypeVar
 
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.disk_space import DiskSpace
@@ -28,6 +29,8 @@ _WAL_PAGES = 4096
 
 _LOOK_PAGES = 512
 """Pages after which is looked whether there is room, where that matters."""
+
+_Answer = TypeVar("_Answer")
 
 Loaded = Callable[[Mapping[int, bytes], Sequence[Damaged]], None]
 """Takes bodies by sequence, and what turned out to be damaged."""
@@ -89,6 +92,16 @@ class Writer:
         """Read bodies, then tell."""
         self.busy += 1
         self._jobs.put(partial(self._read, sequences, loaded, failed))
+
+    def ask(
+        self,
+        job: Callable[[], _Answer],
+        answered: Callable[[_Answer], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Do something with the tables, then tell what came of it."""
+        self.busy += 1
+        self._jobs.put(partial(self._answer, job, answered, failed))
 
     def checkpoint_if_due(self, looked: Callable[[str], None]) -> None:
         """Carry a long WAL over to the database, then tell whether there is room, as `look`.
@@ -154,6 +167,19 @@ class Writer:
             self._tell(partial(failed, error))
         else:
             self._tell(partial(loaded, bodies, damaged))
+
+    def _answer(
+        self,
+        job: Callable[[], _Answer],
+        answered: Callable[[_Answer], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        try:
+            answer = job()
+        except Exception as error:
+            self._tell(partial(failed, error))
+        else:
+            self._tell(partial(answered, answer))
 
     def _checkpoint(self, looked: Callable[[str], None]) -> None:
         try:
