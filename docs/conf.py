@@ -58,5 +58,5 @@ napoleon_numpy_docstring = False
 nitpick_ignore_regex = [
     ("py:class", r"stompy\.admin\.rows\.\w+"),  # their fields are on the page of the admin topics
     ("py:.*", r"(?!stompy).*"),
-    ("py:class", r"stompy_broker\.embed\.thread\.T"),  # a type variable
+    ("py:class", r"stompy_broker\.embed\.thread\.T|stompy\.ledger\.[MR]"),  # type variables
 ]

@@ -29,7 +29,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"protocol"},
         {"session", "admin"},
         {"transport"},
-        {"sql_query", "table_text"},
+        {"sql_query", "table_text", "ledger"},
         {"sync", "aio"},
         {"broker_tables"},
         {"magic"},

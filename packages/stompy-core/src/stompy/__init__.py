@@ -41,6 +41,7 @@ __all__ = [
     "Dialect",
     "ErrorCode",
     "FailedRound",
+    "Ledger",
     "Limits",
     "Message",
     "NoResponders",
@@ -69,6 +70,7 @@ __all__ = [
     "Version",
     "aio",
     "connect",
+    "once",
     "sql",
 ]
 
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
     from stompy.broker_tables import sql
     from stompy.data_table import DataTable
+    from stompy.ledger import Ledger, once
     from stompy.session.confirmations import Outcome
     from stompy.session.delivery import OnError
     from stompy.session.dialects import Dialect
@@ -101,6 +104,7 @@ _PLACES = {
     "DataTable": "data_table",
     "Dialect": "session.dialects",
     "FailedRound": "session.reconnect",
+    "Ledger": "ledger",
     "Message": "sync.message",
     "OnError": "session.delivery",
     "Outcome": "session.confirmations",
@@ -112,6 +116,7 @@ _PLACES = {
     "SubscriptionHealth": "session.health",
     "TLS": "transport.tls",
     "connect": "sync.client",
+    "once": "ledger",
     "sql": "broker_tables",
 }
 """The module of each name of the client. It is loaded when the name is asked for: a broker needs
