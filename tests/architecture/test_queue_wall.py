@@ -26,6 +26,7 @@ OWN = {
 PARTS = {
     "absence",
     "accounts",
+    "bookkeeping",
     "browse_walk",
     "browsing",
     "charged_accounts",
@@ -39,6 +40,7 @@ PARTS = {
     "group_delivery",
     "group_report",
     "group_table",
+    "history_accounts",
     "length_limits",
     "match_line",
     "moving",

@@ -31,6 +31,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"transport"},
         {"sql_query", "table_text", "ledger"},
         {"sync", "aio"},
+        {"history_table"},
         {"broker_tables"},
         {"magic"},
         {"client", "frame", "codec", "dialect", "health", "heartbeat", "message", "subscriptions"},

@@ -112,7 +112,7 @@ def test_the_other_tables(broker: RunningBroker) -> None:
 
 def test_what_cannot_be(broker: RunningBroker) -> None:
     for query, words in {
-        "SELECT * FROM history": "keeps no history",
+        "SELECT * FROM streams": "there are connections",
         "DELETE FROM messages": "only one SELECT",
         "SELECT x FROM messages": "no such column",
     }.items():
@@ -156,7 +156,7 @@ def test_the_command(broker: RunningBroker, capsys: pytest.CaptureFixture[str]) 
 def test_the_command_says_what_is_wrong(
     broker: RunningBroker, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sql", broker.url, "SELECT * FROM history"]) == 1
+    assert main(["sql", broker.url, "SELECT * FROM past"]) == 1
     assert "history" in capsys.readouterr().err
     assert main(["sql", broker.url, "SELECT", "1"]) == 2
     assert "quotation marks" in capsys.readouterr().err

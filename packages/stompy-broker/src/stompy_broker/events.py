@@ -80,6 +80,8 @@ EVENTS: Mapping[str, str] = {
     "groups that come now share 1,024 between them.",
     "queue.paused": "An operator paused a queue.",
     "queue.purged": "An operator purged a queue.",
+    "queue.replayed": "Copies of what had left a queue were sent again, out of its history; "
+    "`detail` has where to and how many.",
     "queue.resumed": "An operator let a queue go on.",
     "queue.unmatched": "For a minute messages have been waiting in a queue that none of its "
     "consumers takes: their selectors do not match. `detail` has how many, the selectors, and in "

@@ -70,6 +70,7 @@ __all__ = [
     "Version",
     "aio",
     "connect",
+    "history",
     "once",
     "sql",
 ]
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
     from stompy.broker_tables import sql
     from stompy.data_table import DataTable
+    from stompy.history_table import history
     from stompy.ledger import Ledger, once
     from stompy.session.confirmations import Outcome
     from stompy.session.delivery import OnError
@@ -117,6 +119,7 @@ _PLACES = {
     "TLS": "transport.tls",
     "connect": "sync.client",
     "once": "ledger",
+    "history": "history_table",
     "sql": "broker_tables",
 }
 """The module of each name of the client. It is loaded when the name is asked for: a broker needs

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 
-from stompy.admin.command import Request
+from stompy.admin.command import CommandError, CommandErrorCode, Reply, Request
 from stompy.admin.rows import Kind, Row
 from stompy.admin.snapshot import COMMAND_DESTINATION, TOPIC_PREFIX, Table, key_of, read_page
 from stompy.admin.sql_tables import (
-    ABSENT,
     EVENTS,
+    HISTORY,
     KINDS,
     MESSAGES,
     TABLES,
@@ -25,6 +25,7 @@ from stompy.admin.sql_tables import (
 )
 from stompy.data_table import DataTable, Value
 from stompy.errors import STOMPTimeout
+from stompy.history_table import history_rows, sql_values
 from stompy.sql_query import MOST_BYTES, SECONDS, SqlError, SqlQuery
 from stompy.sync.client import STOMPClient
 
@@ -49,9 +50,9 @@ def sql(
         client: connected to a stompy-broker. The queues that are asked about have to be named, or
             the user needs the role ``monitor``.
         query: one SELECT from ``messages``, ``dead_letters``, ``queues``, ``connections``,
-            ``subscriptions`` and ``events``.
+            ``subscriptions``, ``events`` and ``history``, which takes the role ``operator``.
         parameters: for the question marks and names in it.
-        queues: whose messages to read; all queues by default.
+        queues: whose messages and history to read; all queues by default.
         timeout: seconds to wait for each answer of the broker.
         seconds: how long the query may take, once everything is here.
         most_bytes: how large its rows may be together, and also what comes of it.
@@ -61,7 +62,7 @@ def sql(
         STOMPError: the broker refused.
         STOMPTimeout: it did not answer in time.
     """
-    wanted = SqlQuery(query, TABLES, VIEWS, ABSENT)
+    wanted = SqlQuery(query, TABLES, VIEWS)
     rows: dict[str, Iterable[Sequence[Value]]] = {}
     for name, columns in wanted.needs.items():
         if name == MESSAGES:
@@ -70,6 +71,8 @@ def sql(
                 key_of(Kind.QUEUES, row) for row in _snapshot(client, Kind.QUEUES, timeout)
             ]
             rows[name] = _messages(client, names, columns, timeout, most_bytes)
+        elif name == HISTORY:
+            rows[name] = _history(client, queues, columns, timeout, most_bytes)
         elif name == EVENTS:
             rows[name] = [row_values(TABLES[name], row) for row in _events(client, timeout)]
         else:
@@ -95,6 +98,42 @@ def _messages(
                 )
             found.append(shown_message(queue, message))
     return found
+
+
+def _history(
+    client: STOMPClient, queues: Iterable[str], columns: set[str], timeout: float, most: int
+) -> list[tuple[Value, ...]]:
+    """What has left some queues, or all that keep a history."""
+    names = [one.removeprefix(_QUEUE) for one in queues]
+    if not names:
+        asked = client.request(
+            COMMAND_DESTINATION, Request("history.list").to_json(), timeout=timeout
+        )
+        told = Reply.from_json(asked.Body, asked.Headers).checked()
+        names = [one["queue"] for one in told["histories"]]
+    found: list[tuple[Value, ...]] = []
+    size = 0
+    body = "full" if "body" in columns else "none"
+    for name in names:
+        try:
+            for row in history_rows(client, {"queue": name, "body": body}, timeout):
+                size += _ROW + (row.get("size") or 0)
+                if size > most:
+                    words = "the history is too large; name fewer queues, or ask for less of it"
+                    raise SqlError(words)
+                found.append(sql_values(row))
+        except CommandError as error:
+            if error.code not in _NO_HISTORY:
+                raise
+    return found
+
+
+_NO_HISTORY = (CommandErrorCode.CONFLICT, CommandErrorCode.NOT_FOUND)
+"""How a broker says that a queue keeps none."""
+
+
+_ROW = 300
+"""About so many octets one row of the history costs beside its message."""
 
 
 def _snapshot(client: STOMPClient, kind: Kind, timeout: float) -> list[Row]:

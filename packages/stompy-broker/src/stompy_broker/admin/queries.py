@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 from stompy.admin.explanation import RouteExplanation
 from stompy.admin.rows import Kind, Row
 from stompy.admin.sql_tables import (
-    ABSENT,
     EVENTS,
+    HISTORY,
     KINDS,
     MESSAGES,
     TABLES,
@@ -25,6 +25,7 @@ from stompy.records import Rows
 from stompy.sql_query import MOST_BYTES, SECONDS, SqlQuery
 from stompy_broker.admin.asking import KnownFigures, ask, look_through
 from stompy_broker.admin.message_rows import message_rows
+from stompy_broker.admin.past_walk import history_rows
 from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
@@ -182,21 +183,27 @@ class Queries:
 
         Args:
             query: from ``messages``, ``dead_letters``, ``queues``, ``connections``,
-                ``subscriptions`` and ``events``.
+                ``subscriptions``, ``events`` and ``history``.
             parameters: for the question marks and names in it.
-            queues: whose messages to read, with or without ``/queue/``; all by default.
+            queues: whose messages and history to read, with or without ``/queue/``; all by
+                default.
             seconds: how long it may take.
             most_bytes: how large its rows may be together, and also what comes of it.
 
         Raises:
             SqlError: it cannot be, or took too long or too much memory.
         """
-        wanted = SqlQuery(query, TABLES, VIEWS, ABSENT)
+        wanted = SqlQuery(query, TABLES, VIEWS)
         rows: dict[str, Iterable[Sequence[Value]]] = {}
         for name, columns in wanted.needs.items():
             if name == MESSAGES:
                 there = self._queues_of([one.removeprefix("/queue/") for one in queues])
                 rows[name] = await self._done(message_rows(there, columns, most_bytes))
+                continue
+            if name == HISTORY:
+                wanted_past = [one.removeprefix("/queue/") for one in queues]
+                pasts = history_rows(self._router.histories, wanted_past, columns, most_bytes)
+                rows[name] = await self._done(pasts)
                 continue
             found: Sequence[Row]
             if name == EVENTS:

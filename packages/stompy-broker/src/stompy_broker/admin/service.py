@@ -18,9 +18,11 @@ from stompy_broker.admin.commands.cluster import ClusterCommands
 from stompy_broker.admin.commands.edits import EditCommands
 from stompy_broker.admin.commands.explain import ExplainCommands
 from stompy_broker.admin.commands.exports import ExportCommands
+from stompy_broker.admin.commands.history import HistoryCommands
 from stompy_broker.admin.commands.message_groups import GroupCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
+from stompy_broker.admin.commands.replays import ReplayCommands
 from stompy_broker.admin.commands.routes import RouteCommands
 from stompy_broker.admin.commands.runner import CommandRunner
 from stompy_broker.admin.commands.schedules import ScheduleCommands
@@ -328,6 +330,8 @@ def command_table(context: CommandContext) -> list[Command]:
     table += TransferCommands(context).table()
     table += EditCommands(context).table()
     table += ExportCommands(context).table()
+    table += HistoryCommands(context).table()
+    table += ReplayCommands(context).table()
     table += ExplainCommands(context).table()
     table += RouteCommands(context).table()
     table += ScheduleCommands(context).table()

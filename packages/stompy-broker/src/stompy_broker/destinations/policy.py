@@ -11,6 +11,7 @@ from pydantic import ByteSize, Field, ValidationError, field_validator
 
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.group_settings import GroupSettings
+from stompy_broker.destinations.history_settings import HistorySettings
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
     RETAINED,
@@ -109,7 +110,7 @@ def _says_type(text: str, holds: str) -> bool:
         return False
 
 
-class Policy(GroupSettings, QueueTypeSettings):
+class Policy(GroupSettings, HistorySettings, QueueTypeSettings):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
 
     match: str = Field(
@@ -314,6 +315,11 @@ class Policy(GroupSettings, QueueTypeSettings):
             field = problem["loc"][0] if problem["loc"] else ""
             name = next((n for n, setting in ARGUMENTS.items() if setting == field), str(field))
             raise ValueError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
+
+    @property
+    def deals(self) -> bool:
+        """Whether a queue has to look at each message and consumer before it hands out any."""
+        return super().deals or bool(self.history)
 
     @property
     def refuses(self) -> bool:
@@ -525,6 +531,7 @@ _DEFAULT = Policy()
 _NO_LIMITS = {
     "auto_delete": False,
     "expires": 0,
+    "history": "",
     "max_bytes": 0,
     "max_length": 0,
     "max_length_bytes": 0,

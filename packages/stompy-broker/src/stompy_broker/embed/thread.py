@@ -340,9 +340,10 @@ class RunningBroker:
 
         Args:
             query: from ``messages``, ``dead_letters``, ``queues``, ``connections``,
-                ``subscriptions`` and ``events``.
+                ``subscriptions``, ``events`` and ``history``.
             parameters: for the question marks and names in it.
-            queues: whose messages to read, with or without ``/queue/``; all by default.
+            queues: whose messages and history to read, with or without ``/queue/``; all by
+                default.
             seconds: how long it may take, once all its rows are there.
             most_bytes: how large its rows may be together, and also what comes of it.
 

@@ -7,7 +7,7 @@ beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from stompy.admin.settlements import SettlementKind
 from stompy_broker.message import Message
@@ -147,6 +147,10 @@ class Accounts:
     def close(self, message: Message) -> None:
         """Count a message no more whose queue ends."""
         self.give_up(message, SettlementKind.CLOSED)
+
+    def ending(self) -> Callable[[Message], None]:
+        """Take note that the queue ends; gives what is to be told of each message in it."""
+        return self.close
 
     def hand_over(self, message: Message, holder: int, *, kept: bool) -> None:
         """Take note of a message that went to a consumer without acknowledgement.

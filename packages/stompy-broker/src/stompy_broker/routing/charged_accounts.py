@@ -5,9 +5,7 @@ from __future__ import annotations
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.flow_control import Watermark
-from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.paging import BodyReader
-from stompy_broker.routing.services import Services
 from stompy_broker.routing.user_storage import StorageBook, UserStorage
 from stompy_broker.store.interface import MessageStore
 
@@ -23,7 +21,7 @@ class ChargedAccounts(Accounts):
         own: makes senders of this queue wait; None = nothing of its own does.
         reader: reads its bodies from disk.
         shares: whether a message in it may share its memory with others.
-        book: knows who sends just now.
+        book: knows who sends just now; None = nobody wants to know.
     """
 
     __slots__ = ("_book", "_senders")
@@ -38,7 +36,7 @@ class ChargedAccounts(Accounts):
         reader: BodyReader,
         *,
         shares: bool,
-        book: StorageBook,
+        book: StorageBook | None,
     ) -> None:
         super().__init__(destination, memory, disk, store, own, reader, shares=shares)
         self._book = book
@@ -46,7 +44,8 @@ class ChargedAccounts(Accounts):
 
     def keep(self, message: Message) -> None:
         """Account for a message, also to its sender."""
-        storage = self._book.current
+        book = self._book
+        storage = None if book is None else book.current
         if storage is not None:
             storage.add(message.size)
             self._senders[message.sequence] = storage
@@ -55,37 +54,21 @@ class ChargedAccounts(Accounts):
     def let_go(self, message: Message) -> None:
         """Count a message no more."""
         super().let_go(message)
-        storage = self._senders.pop(message.sequence, None)
+        storage = self._senders.pop(message.sequence, None) if self._senders else None
         if storage is not None:
             storage.remove(message.size)
 
     def begin_for(self, message: Message) -> None:
         """Have what is published now be of who sent a message; `end_for` has to follow."""
-        self._book.acting = self._senders.get(message.sequence)
+        if self._book is not None:
+            self._book.acting = self._senders.get(message.sequence)
 
     def end_for(self, message: Message) -> None:
         """Have it be of nobody again: undo `begin_for`."""
-        self._book.acting = None
+        if self._book is not None:
+            self._book.acting = None
 
     def let_go_all(self, messages: list[Message]) -> None:
         """Count messages no more."""
         for message in messages:
             self.let_go(message)
-
-
-def accounts_for(
-    queue: QueueIdentity,
-    services: Services,
-    memory: Watermark,
-    disk: Watermark,
-    store: MessageStore | None,
-    own: Watermark | None,
-    reader: BodyReader,
-    *,
-    shares: bool,
-) -> Accounts:
-    """Make the accounts of a queue, which ask who sends where that is wanted; see `Accounts`."""
-    book, destination = services.storage, queue.destination
-    if book is None or queue.volatile:
-        return Accounts(destination, memory, disk, store, own, reader, shares=shares)
-    return ChargedAccounts(destination, memory, disk, store, own, reader, shares=shares, book=book)

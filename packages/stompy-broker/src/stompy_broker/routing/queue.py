@@ -537,7 +537,7 @@ class LocalQueue(RestorableQueue):
         self._expiry.end()
         self._reader.close()
         waiting = [*self._ready, *self._discards.leaving.close()]
-        self._batches.do(waiting, self._accounts.close)
+        self._batches.do(waiting, self._accounts.ending())
         self._ready.clear()
         return len(waiting)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stompy_broker.routing.attendance import Attendance
 from stompy_broker.routing.batching import BatchedWork
-from stompy_broker.routing.charged_accounts import accounts_for
+from stompy_broker.routing.bookkeeping import keep_accounts
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
@@ -86,13 +86,11 @@ class QueueParts:
         # Where what waits is added up. Only one client can empty what is volatile.
         memory: Watermark = services.loans if volatile else services.memory
         services.loans.holders += volatile
-        kept = group.store if group.store.durable and not volatile and policy.persistent else None
         bounded = policy.max_bytes and not identity.private
         self.own = Watermark(policy.max_bytes) if bounded else None
         self.reader = reader = BodyReader(memory, group.store, have_read)
-        shares = volatile or identity.durable
-        self.accounts = accounts = accounts_for(
-            identity, services, memory, group.disk, kept, self.own, reader, shares=shares
+        self.accounts = accounts = keep_accounts(
+            identity, services, group, memory, self.own, reader, self.attendance.consumers
         )
         self.expiry = expiry = Expiry(clock, wall, expire, all_end=bool(policy.message_ttl))
         self.delays = delays = Delays(ready, clock, hand_out)

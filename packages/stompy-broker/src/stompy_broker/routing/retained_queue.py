@@ -24,7 +24,7 @@ from stompy_broker.destinations.names import parse_destination, topic_text
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done, Refused, nobody_asks
-from stompy_broker.routing.charged_accounts import accounts_for
+from stompy_broker.routing.bookkeeping import accounts_for
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup

@@ -32,6 +32,7 @@ from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup, QueueGroups
+from stompy_broker.routing.histories import Histories
 from stompy_broker.routing.interface import KEEP_GROUPS, Expire, Queue
 from stompy_broker.routing.others import SpreadChange
 from stompy_broker.routing.registry import Registry
@@ -81,6 +82,7 @@ class Router:
         wait_times: how long messages were in their queues, once somebody asked.
         directions: where else messages go, as the configuration has it.
         storage: what users have in queues; None = nobody wants to know.
+        histories: the past of queues.
         spread: makes changes of groups of several owners; None = none of that kind can be made.
         firing: publishes what was sent to come later; None = nobody does yet.
         retained_messages: what topics keep for who subscribes later.
@@ -114,16 +116,15 @@ class Router:
             factory.group_of,
             factory.home,
         )
-        self.unroutable = 0
         self.storage: StorageBook | None = None
         self.spread: SpreadChange | None = None
         self.firing: Firing | None = None
-        self.wait_times = WaitTimes(wall)
+        self.wait_times, self.histories = WaitTimes(wall), Histories(self)
         self.retained_messages = RetainedMessages(self, self.groups.home)
         self.retained = self.retained_messages.table
         self._unusual_topics = UnusualTopicMessages(self, self.retained_messages)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
-        self._evict_above = memory_mark // 2 or float("inf")
+        self.unroutable, self._evict_above = 0, memory_mark // 2 or float("inf")
         self.requests = Requests(self)
         self.dead_letters = DeadLetters(self._publish_dead, wall, self.events, self.requests)
         self.registry = registry = Registry(

@@ -29,7 +29,7 @@ from stompy_broker.message import Message, MessageHead, earlier_deliveries
 from stompy_broker.routing.absence import Absence
 from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
 from stompy_broker.routing.batching import BatchedWork
-from stompy_broker.routing.charged_accounts import accounts_for
+from stompy_broker.routing.bookkeeping import accounts_for
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts

@@ -14,6 +14,7 @@ from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Loans, Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.histories import Histories
 from stompy_broker.routing.retained_messages import RetainedMessages
 from stompy_broker.routing.retained_table import RetainedTable
 from stompy_broker.routing.user_storage import StorageBook
@@ -37,6 +38,7 @@ class Services(Protocol):
         storage: what users have in queues; None = nobody wants to know.
         retained: what topics keep for who subscribes later.
         retained_messages: gives it to who does.
+        histories: the past of queues.
     """
 
     clock: Clock
@@ -51,6 +53,7 @@ class Services(Protocol):
     storage: StorageBook | None
     retained: RetainedTable
     retained_messages: RetainedMessages
+    histories: Histories
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""

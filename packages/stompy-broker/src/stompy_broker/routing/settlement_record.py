@@ -87,9 +87,37 @@ def _text(text: str) -> bytes:
     return _LENGTH.pack(len(octets)) + octets
 
 
+def _read_texts(octets: bytes, at: int, count: int) -> list[str]:
+    """Read so many texts.
+
+    Raises:
+        ValueError: they are cut short.
+    """
+    texts: list[str] = []
+    for _ in range(count):
+        if at + _LENGTH.size > len(octets):
+            raise ValueError("a record of a settlement is cut short")
+        (length,) = _LENGTH.unpack_from(octets, at)
+        at += _LENGTH.size + length
+        if at > len(octets):
+            raise ValueError("a record of a settlement is cut short")
+        texts.append(octets[at - length : at].decode("utf-8", "replace"))
+    return texts
+
+
 def encode_taker(taker: Taker) -> bytes:
     """What `encode_record` is given for a taker."""
     return b"".join([_text(one) for one in taker])
+
+
+def decode_taker(octets: bytes) -> Taker:
+    """Read what `encode_taker` has made.
+
+    Raises:
+        ValueError: it is cut short.
+    """
+    client_id, user, session, subscription = _read_texts(octets, 0, len(Taker._fields))
+    return Taker(client_id, user, session, subscription)
 
 
 NO_TAKER: Final = encode_taker(NOBODY)
@@ -145,16 +173,7 @@ def decode_record(octets: bytes) -> SettlementRecord:
     if len(octets) < _FIXED.size or octets[0] != _FORM or octets[1] >= len(_KINDS):
         raise ValueError("no record of a settlement, or one of a later release")
     _, code, received, delivered, consumer, deliveries, failures = _FIXED.unpack_from(octets)
-    texts: list[str] = []
-    at = _FIXED.size
-    for _ in range(_TEXTS):
-        if at + _LENGTH.size > len(octets):
-            raise ValueError("a record of a settlement is cut short")
-        (length,) = _LENGTH.unpack_from(octets, at)
-        at += _LENGTH.size + length
-        if at > len(octets):
-            raise ValueError("a record of a settlement is cut short")
-        texts.append(octets[at - length : at].decode("utf-8", "replace"))
+    texts = _read_texts(octets, _FIXED.size, _TEXTS)
     client_id, user, session, subscription, cause, reason, sent_to = texts
     return SettlementRecord(
         _KINDS[code],

@@ -42,6 +42,7 @@ from stompy.admin.rows import (
     TopicRow,
     TransactionRow,
 )
+from stompy.admin.settlements import HISTORY_COLUMNS, SettlementKind
 from stompy.admin.snapshot import (
     AGES,
     COMMAND_DESTINATION,
@@ -73,6 +74,7 @@ from stompy.admin.snapshot import (
 __all__ = [
     "AGES",
     "COMMAND_DESTINATION",
+    "HISTORY_COLUMNS",
     "KEYS",
     "PAGE_ROWS",
     "ROWS",
@@ -109,6 +111,7 @@ __all__ = [
     "ScheduledRow",
     "SchemaError",
     "Series",
+    "SettlementKind",
     "SnapshotSequence",
     "StoreFigures",
     "SubscriptionRow",

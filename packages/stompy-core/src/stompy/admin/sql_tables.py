@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 
 from stompy.admin.rows import ConnectionRow, Event, Kind, QueueRow, Row, SubscriptionRow
+from stompy.admin.settlements import HISTORY_COLUMNS
 from stompy.data_table import Value
 from stompy.protocol.frame import STOMPFrame
 
 MESSAGES = "messages"
 EVENTS = "events"
+HISTORY = "history"
 
 MESSAGE_COLUMNS = (
     "queue",
@@ -47,6 +49,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "connections": _fields(ConnectionRow),
     "subscriptions": _fields(SubscriptionRow),
     EVENTS: _fields(Event),
+    HISTORY: HISTORY_COLUMNS,
 }
 """All tables and their columns."""
 
@@ -70,9 +73,9 @@ VIEWS: Mapping[str, str] = {
 """Tables that are made of others."""
 
 ABSENT: Mapping[str, str] = {
-    "history": "there is no table history: this release keeps no history of queues"
+    "history": "there is no table history here; ask the broker that runs on these files"
 }
-"""Tables that somebody may look for."""
+"""Tables that somebody may look for in the files of a broker."""
 
 
 def row_values(columns: Sequence[str], row: Row) -> tuple[Value, ...]:

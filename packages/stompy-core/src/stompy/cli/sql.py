@@ -17,12 +17,13 @@ examples:
   stompy sql "SELECT queue, count(*) n FROM messages GROUP BY 1"
   stompy sql stomp://broker:61613 "SELECT name, ready FROM queues WHERE ready > 100"
   stompy sql --queue orders "SELECT body ->> '$.customer' c, count(*) FROM messages GROUP BY 1"
+  stompy sql --queue orders "SELECT outcome, count(*) FROM history GROUP BY 1"
   stompy sql --format csv "SELECT origin, reason, count(*) FROM dead_letters GROUP BY 1, 2"
 
-tables: messages, dead_letters, queues, connections, subscriptions, events
+tables: messages, dead_letters, queues, connections, subscriptions, events, history
 The broker has to be stompy-broker. It shows what is there, and the SELECT runs here: nothing is
 consumed or changed. You need the right to browse the queues; their names, unless --queue says them,
-and the other tables take the role monitor.
+and the other tables take the role monitor, history the role operator.
 """
 
 

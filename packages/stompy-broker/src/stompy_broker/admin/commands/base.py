@@ -50,6 +50,7 @@ It raises `stompy_broker.config.ConfigError`, and changes nothing, when it canno
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
     "number": (int,),
+    "any number": (int, float),
     "true or false": (bool,),
     "list": (list,),
     "object": (dict,),
@@ -113,7 +114,7 @@ class Argument:
         types = _TYPES[self.type]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise bad(f"{self.name!r} must be {self.type}, not {type(value).__name__}")
-        if isinstance(value, int) and not self.least <= value <= self.most:
+        if isinstance(value, int | float) and not self.least <= value <= self.most:
             raise bad(f"{self.name!r} must be {self.least} to {self.most}, not {value}")
         if self.words and value not in self.words:
             raise bad(f"{self.name!r} must be one of {', '.join(self.words)}")

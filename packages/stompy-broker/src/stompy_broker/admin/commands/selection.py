@@ -138,10 +138,11 @@ def as_json(message: Message, state: str, most: int | None) -> dict[str, object]
         return shown
     if message.body is None:
         return {**shown, "body": None}
-    return {**shown, **_body(message.body, most)}
+    return {**shown, **body_as_json(message.body, most)}
 
 
-def _body(body: bytes, most: int) -> dict[str, object]:
+def body_as_json(body: bytes, most: int) -> dict[str, object]:
+    """Give the first octets of a body as answers show it."""
     head = body[:most]
     encoding = "utf8"
     try:

@@ -1,0 +1,114 @@
+"""The past of queues as tables: by SQL from within and from outside, and as a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.wire import running_broker, until
+
+import stompy
+from stompy import STOMPClient
+from stompy.admin.command import CommandError
+from stompy.admin.settlements import HISTORY_COLUMNS
+from stompy.sql_query import SqlError
+from stompy_broker import RunningBroker
+
+POLICIES = [
+    {"match": "/queue/plain"},
+    {"match": "/queue/>", "history": "24h", "redelivery_delay": 0},
+]
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[RunningBroker]:
+    with running_broker(policy=POLICIES) as broker, stompy.connect(broker.url) as client:
+        orders = client.subscription("/queue/orders", prefetch=1)
+        for number in range(3):
+            client.message(
+                "/queue/orders",
+                b"\xff\x00" if number == 2 else f"body {number}",
+                headers={"n": number, "content-type": "text/plain"},
+                confirm=True,
+            )
+        orders.get(timeout=5).ack()
+        orders.get(timeout=5).nack(reason="no spoons")
+        orders.get(timeout=5).ack()
+        orders.get(timeout=5).ack()
+        plain = client.subscription("/queue/plain", "auto")
+        client.message("/queue/plain", "x", confirm=True)
+        plain.get(timeout=5)
+        until(lambda: len(broker.sql("SELECT * FROM history").rows) == 4, "four rows")
+        yield broker
+
+
+@pytest.fixture
+def client(broker: RunningBroker) -> Iterator[STOMPClient]:
+    with stompy.connect(broker.url) as client:
+        yield client
+
+
+def test_sql_from_within_and_from_outside_is_the_same(
+    broker: RunningBroker, client: STOMPClient
+) -> None:
+    for query in (
+        "SELECT * FROM history",
+        "SELECT queue, outcome, count(*) FROM history GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT headers ->> '$.n', reason, deliveries FROM history ORDER BY place",
+        "SELECT typeof(body), content_type FROM history ORDER BY place",
+    ):
+        for queues in ([], ["orders"]):
+            inside = broker.sql(query, queues=queues)
+            outside = stompy.sql(client, query, queues=queues)
+            assert outside.names == inside.names
+            assert outside.rows == inside.rows
+    found = broker.sql("SELECT outcome, reason, size > 200 FROM history ORDER BY place").rows
+    assert found == [
+        ("acked", None, 1),
+        ("nacked", "no spoons", None),
+        ("acked", None, 1),
+        ("acked", None, 1),
+    ]
+
+
+def test_sql_is_bounded(broker: RunningBroker, client: STOMPClient) -> None:
+    with pytest.raises(SqlError, match="history is too large"):
+        broker.sql("SELECT * FROM history", most_bytes=1000)
+    with pytest.raises(SqlError, match="history is too large"):
+        stompy.sql(client, "SELECT * FROM history", most_bytes=1000)
+
+
+def test_a_client_gets_a_table(client: STOMPClient) -> None:
+    table = stompy.history(client, "/queue/orders", bodies=True)
+    assert table.names == HISTORY_COLUMNS
+    assert table.column("outcome") == ["acked", "nacked", "acked", "acked"]
+    assert table.column("body") == [b"body 0", None, b"body 1", b"\xff\x00"]
+    headers = table.column("headers")
+    assert isinstance(headers[0], dict)
+    assert headers[0]["n"] == "0"
+    assert len(set(table.column("session"))) == 1
+
+
+def test_a_table_is_chosen(client: STOMPClient) -> None:
+    only = stompy.history(client, "orders", outcomes=["nacked"])
+    assert only.column("reason") == ["no spoons"]
+    assert len(stompy.history(client, "orders", selector="n = '1'")) == 1
+    assert len(stompy.history(client, "orders", limit=2)) == 2
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert len(stompy.history(client, "orders", since=later)) == 0
+    assert len(stompy.history(client, "orders", since=-3_600_000, until=later)) == 4
+    named = str(only.column("message_id")[0])
+    assert len(stompy.history(client, "orders", ids=[named])) == 2
+
+
+def test_a_table_becomes_a_data_frame(client: STOMPClient) -> None:
+    table = stompy.history(client, "orders")
+    arrow = pytest.importorskip("pyarrow")
+    assert table.to_arrow().column("outcome").type == arrow.string()
+    assert table.to_arrow().num_rows == 4
+
+
+def test_a_queue_without_history_is_refused(client: STOMPClient) -> None:
+    with pytest.raises(CommandError, match="keeps no history"):
+        stompy.history(client, "plain")
