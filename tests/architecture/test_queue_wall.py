@@ -53,6 +53,7 @@ PARTS = {
     "ready_list",
     "redelivery",
     "retained_queue",
+    "replacement",
     "returns",
     "schedule_departures",
     "schedule_queue",

@@ -175,6 +175,32 @@ def test_what_is_removed_does_not_come_back(shelf: Shelf, between: Callable[[She
     assert sequences(shelf) == [1, 3]
 
 
+@pytest.mark.parametrize("first", [lambda shelf: None, Shelf.sync, Shelf.reopen])
+@pytest.mark.parametrize("then", [lambda shelf: None, Shelf.sync, Shelf.reopen])
+def test_a_message_may_have_the_place_of_one_that_goes(
+    shelf: Shelf, first: Callable[[Shelf], None], then: Callable[[Shelf], None]
+):
+    if isinstance(shelf, LoggedShelf):
+        pytest.skip("a queue in a cluster gives no place to another message")
+    old, new, last = (make_message(7, body) for body in (b"old", b"new", b"last"))
+    shelf.store.append("/queue/q", old)
+    shelf.store.append("/queue/q", make_message(8, b"other"))
+    shelf.store.mark_delivered(old, 1)
+    first(shelf)
+    shelf.store.remove(old)
+    shelf.store.append("/queue/q", new)
+    shelf.store.mark_delivered(new, 2)
+    then(shelf)
+    shelf.reopen()
+    assert bodies(shelf) == {7: b"new", 8: b"other"}
+    assert [kept.deliveries for kept in contents(shelf).messages] == [2, 0]
+    shelf.store.remove(new)
+    shelf.store.append("/queue/q", last)
+    shelf.store.remove(last)
+    shelf.reopen()
+    assert bodies(shelf) == {8: b"other"}
+
+
 def test_removing_goes_on_after_restoring(shelf: Shelf):
     for sequence in range(1, 6):
         shelf.store.append("/queue/q", make_message(sequence))

@@ -37,6 +37,7 @@ MODULES = (
     "stompy_broker.routing.history_accounts",
     "stompy_broker.routing.history_log",
     "stompy_broker.routing.interface",
+    "stompy_broker.routing.last_values",
     "stompy_broker.routing.match_line",
     "stompy_broker.routing.message_group",
     "stompy_broker.routing.message_source",

@@ -292,8 +292,9 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
         ("x-last-value-key",),
         _BOTH,
-        "a message takes the place of the one with the same key",
-        kinds=_QUEUES,
+        "a message takes the place of the one with the same key, in a queue; for those of a topic "
+        "no place is kept",
+        kinds=_BUT_QUEUES,
     ),
     ForeignHeader(
         ("x-dead-letter-exchange",),

@@ -51,6 +51,7 @@ BROKER_HEADERS = frozenset(
         "x-overflow",
         "x-message-ttl",
         "x-expires",
+        "x-last-value-key",
         "x-dead-letter-routing-key",
         "x-dead-letter-exchange",
         "x-queue-type",

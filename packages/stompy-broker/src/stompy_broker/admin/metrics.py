@@ -44,6 +44,7 @@ COUNTERS = {
     "expired": ("expired", "Messages whose time was over."),
     "dead_lettered": ("dead_lettered", "Messages that were given up, and kept elsewhere."),
     "dropped": ("dropped", "Messages that were given up, and went nowhere."),
+    "replaced": ("replaced", "Messages whose place newer ones took that have the same key."),
 }
 """What `stompy_messages_…_total` counts: the figure of a queue, and its meaning."""
 

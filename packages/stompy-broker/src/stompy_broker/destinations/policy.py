@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator, model_validator
 
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.group_settings import GroupSettings
@@ -29,6 +29,7 @@ from stompy_broker.destinations.stream_settings import (
     QueueTypeSettings,
     read_type,
 )
+from stompy_broker.destinations.value_settings import ValueSettings
 
 DEAD_LETTER = "dead-letter"
 
@@ -38,6 +39,7 @@ ARGUMENTS: Mapping[str, str] = {
     "x-overflow": "overflow",
     "x-message-ttl": "message_ttl",
     "x-expires": "expires",
+    "x-last-value-key": "last_value_key",
     "x-dead-letter-routing-key": "dead_letter",  # `_DEAD_LETTER_HEADER`
     "auto-delete": "auto_delete",
     "durable": "persistent",
@@ -64,6 +66,9 @@ _RETRY_TYPES = {"failed": "failed", "returned": "returned", "all": "all", "disab
 _FOR_EVER = 1e9
 """Seconds that no delay reaches."""
 _LONGEST_NUMBER = 12
+
+_OF_RINGS = ("x-max-length", "x-overflow")
+"""What says how long a queue is, whatever else did."""
 
 _DEAD_LETTER_HEADER = "x-dead-letter-routing-key"
 
@@ -110,7 +115,7 @@ def _says_type(text: str, holds: str) -> bool:
         return False
 
 
-class Policy(GroupSettings, HistorySettings, QueueTypeSettings):
+class Policy(GroupSettings, HistorySettings, QueueTypeSettings, ValueSettings):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
 
     match: str = Field(
@@ -264,6 +269,14 @@ class Policy(GroupSettings, HistorySettings, QueueTypeSettings):
             check_wildcards(destination)
         return value
 
+    @model_validator(mode="after")
+    def _check_values(self) -> Policy:
+        if self.value_header and _read(self.match).kind is not DestinationKind.QUEUE:
+            raise ValueError("last values are kept in queues; this policy is for a topic")
+        if self.value_header and self.is_stream:
+            raise ValueError("a stream keeps all its messages: last values are kept in queues")
+        return self
+
     @field_validator("dead_letter")
     @classmethod
     def _check_dead_letter(cls, value: str) -> str:
@@ -307,6 +320,10 @@ class Policy(GroupSettings, HistorySettings, QueueTypeSettings):
             elif name == _DEAD_LETTER_HEADER:
                 value = f"{DestinationKind.QUEUE.value}{text}"
                 settings |= {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER}
+            elif name in _OF_RINGS:
+                settings["ring_size"] = 0
+            elif name == "x-last-value-key" and text:
+                settings["last_value"] = False
             settings[ARGUMENTS[name]] = value
         try:
             return Policy.model_validate(self.model_dump() | settings)
@@ -319,7 +336,7 @@ class Policy(GroupSettings, HistorySettings, QueueTypeSettings):
     @property
     def deals(self) -> bool:
         """Whether a queue has to look at each message and consumer before it hands out any."""
-        return super().deals or bool(self.history)
+        return super().deals or bool(self.history or self.value_header)
 
     @property
     def refuses(self) -> bool:

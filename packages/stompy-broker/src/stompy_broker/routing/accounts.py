@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from stompy.admin.settlements import SettlementKind
 from stompy_broker.message import Message
 from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.last_values import LastValues
 from stompy_broker.routing.paging import BodyReader
 from stompy_broker.store.interface import MessageStore
 
@@ -32,7 +33,17 @@ class Accounts:
         bytes: size of everything in the queue, also of what is with consumers.
     """
 
-    __slots__ = ("_destination", "_reader", "_shares", "bytes", "disk", "memory", "own", "store")
+    __slots__ = (
+        "_destination",
+        "_reader",
+        "_shares",
+        "_values",
+        "bytes",
+        "disk",
+        "memory",
+        "own",
+        "store",
+    )
 
     def __init__(
         self,
@@ -53,6 +64,11 @@ class Accounts:
         self._destination = destination
         self._reader = reader
         self._shares = shares
+        self._values: LastValues | None = None
+
+    def tell_values(self, values: LastValues | None) -> None:
+        """Have it known there from now on what leaves the queue; None = nowhere."""
+        self._values, self._shares = values, True
 
     def share(self) -> None:
         """Let messages in it share their memory from now on; it makes no difference to others."""
@@ -85,6 +101,8 @@ class Accounts:
         memory = self.memory
         if self._shares:
             message.discharge(memory)
+            if self._values is not None:
+                self._values.gone(message)
         else:
             memory.used -= size if message.body is not None else message.ram_on_disk
         if memory.used <= memory.floor:

@@ -134,7 +134,7 @@ class BrowseWalk:
             held = [message for one in list(self._consumers) for message in one.shows()]
             every.append((MessageState.UNACKED, held))
         if MessageState.DELAYED in states:
-            every.append((MessageState.DELAYED, [entry[2] for entry in ready.delayed]))
+            every.append((MessageState.DELAYED, [entry[2] for entry in ready.in_time()]))
         return every
 
     # -- what is ----------------------------------------------------------------------------

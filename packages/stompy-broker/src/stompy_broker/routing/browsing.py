@@ -73,7 +73,7 @@ def _due(
     if MessageState.DELAYED not in states:
         return (0,) * len(found)
     now, wall = services.clock.now(), services.wall()
-    times = {id(message): wall + round((due - now) * 1000) for due, _, message in ready.delayed}
+    times = {id(message): wall + round((due - now) * 1000) for due, _, message in ready.in_time()}
     return tuple([times.get(id(message), 0) for message in found])
 
 
@@ -90,7 +90,7 @@ def _browse_waiting(
 ) -> None:
     """Look at what waits: what is ready, then what is delayed."""
     most = None if wanted.most is None else wanted.skip + wanted.most + 1
-    delayed = {id(entry[2]) for entry in ready.delayed}
+    delayed = {id(entry[2]) for entry in ready.in_time()}
 
     def finish() -> None:
         _answer(wanted, found, delayed, store, done)
@@ -173,4 +173,4 @@ def read_bodies(store: MessageStore, messages: Sequence[Message], done: Callback
 
 
 def _all_in_order(ready: ReadyList) -> list[Message]:
-    return ready.in_order() + [entry[2] for entry in sorted(ready.delayed)]
+    return ready.in_order() + [entry[2] for entry in sorted(ready.in_time())]

@@ -13,15 +13,24 @@ class Counts:
         dead_lettered: messages that were given up, and kept elsewhere.
         dropped: messages that were given up, and went nowhere.
         removed: messages that operators took out.
+        replaced: messages whose place newer ones took that have the same key.
     """
 
-    __slots__ = ("dead_lettered", "dropped", "expired", "nacked", "redelivered", "removed")
+    __slots__ = (
+        "dead_lettered",
+        "dropped",
+        "expired",
+        "nacked",
+        "redelivered",
+        "removed",
+        "replaced",
+    )
 
     def __init__(self) -> None:
         self.nacked = self.redelivered = self.expired = 0
-        self.dead_lettered = self.dropped = self.removed = 0
+        self.dead_lettered = self.dropped = self.removed = self.replaced = 0
 
-    def values(self) -> tuple[int, int, int, int, int, int]:
+    def values(self) -> tuple[int, int, int, int, int, int, int]:
         """All of them, in the order of `QueueFigures`."""
         return (
             self.nacked,
@@ -30,4 +39,5 @@ class Counts:
             self.dead_lettered,
             self.dropped,
             self.removed,
+            self.replaced,
         )

@@ -34,12 +34,14 @@ from stompy_broker.routing.group_delivery import HELD, NOTHING, TAKEN, Dealt, Gr
 from stompy_broker.routing.group_report import group_figures, tell_group, tell_held
 from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import GroupFigures, LineFigures, QueueIdentity
+from stompy_broker.routing.last_values import LastValues
 from stompy_broker.routing.length_limits import LengthLimits
 from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.message_group import GroupedMessage, MessageGroup
 from stompy_broker.routing.paging import READ_MESSAGES, BodyReader, first_without_body
 from stompy_broker.routing.parking import is_before
 from stompy_broker.routing.ready_list import ReadyList
+from stompy_broker.routing.replacement import end_outdated, keep_values
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.turn_order import TurnOrder
 from stompy_broker.routing.unmatched_watch import UnmatchedWatch
@@ -195,7 +197,9 @@ class Dealer(TurnKeeper):
         """
         if self.groups is not None:
             message = self.groups.admit(message)
-        if isinstance(message, GroupedMessage):
+        if self._ready.values is not None:
+            dealt = self._take_value(message, self._ready.values)
+        elif isinstance(message, GroupedMessage):
             dealt = self._take_grouped(message)
         elif self._turns.waiting:
             dealt = self._take(message)
@@ -206,6 +210,16 @@ class Dealer(TurnKeeper):
         if done is not None:
             when_safe(self._accounts.store, message, done)
         return dealt
+
+    def _take_value(self, message: Message, values: LastValues) -> Dealt:
+        """Keep a message that comes in; who waits gets it in a moment, if no newer one has come."""
+        self._accounts.keep(message)
+        values.note(message)
+        self.parking.place(message)
+        self._note(message)
+        self._stale = True
+        self._wake()
+        return NOTHING
 
     def _take(self, message: Message) -> Dealt:  # noqa: C901 -- the hot path
         accounts, turns = self._accounts, self._turns
@@ -404,6 +418,9 @@ class Dealer(TurnKeeper):
     def _look_again(self) -> None:
         """See who lined up and what came back, and which lines may have a message for whom."""
         parking = self.parking
+        if self._ready.values is not None:
+            end_outdated(self._ready, self._discards)
+            self._stale = True  # what came back was sorted in at once
         self._turns.line_up()
         if parking.has_jobs or self._may_end:
             self._want_step()
@@ -510,6 +527,7 @@ class Dealer(TurnKeeper):
     def renew(self, policy: Policy) -> None:
         """Behave as a policy says from now on."""
         self._rate.renew(policy.deliver_rate)
+        keep_values(self._queue, self._ready, self._accounts)
         if policy.fair_by:
             self.keep_groups()
         if self.groups is not None:
@@ -553,9 +571,11 @@ class Dealer(TurnKeeper):
 
     # -- figures ------------------------------------------------------------------------------
 
-    def figures(self) -> tuple[int, tuple[LineFigures, ...], int]:
-        """How many messages nobody takes, the figures of the lines, and how many groups."""
+    def figures(self) -> tuple[int, tuple[LineFigures, ...], int, int]:
+        """How many messages nobody takes, figures of the lines, how many groups and keys."""
         if self._fifo or self._heap:
             self._want_step()  # whoever looks again sees what came of it
         unmatched, lines = self._unmatched.figures()
-        return unmatched, lines, 0 if self.groups is None else len(self.groups)
+        groups = 0 if self.groups is None else len(self.groups)
+        values = self._ready.values
+        return unmatched, lines, groups, 0 if values is None else len(values)

@@ -157,6 +157,11 @@ class Discards:
         self._counts.dropped += 1
         self._accounts.give_up(message, SettlementKind.DROPPED, cause)
 
+    def outdate(self, message: Message) -> None:
+        """Let a message go whose value is not the last one any more."""
+        self._counts.replaced += 1
+        self._accounts.let_go(message)
+
     def _dispose(
         self, message: Message, cause: str, reason: str, depart: Callable[[], Done]
     ) -> Fate:

@@ -23,7 +23,7 @@ def group_figures(
     """
     now, wall = services.clock.now(), services.wall()
     due: dict[MessageGroup, float] = {}
-    for when, _, message in ready.delayed:
+    for when, _, message in ready.in_time():
         if isinstance(message, GroupedMessage):
             due[message.group] = max(when, due.get(message.group, when))
     found = []

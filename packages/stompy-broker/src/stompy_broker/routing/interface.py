@@ -100,7 +100,13 @@ class QueueIdentity:
         """Whether messages have to be looked at as they come in."""
         policy = self.policy
         bounded = bool(policy.max_length or policy.max_length_bytes)
-        return self.aware or bool(policy.message_ttl) or (bounded and not self.private)
+        looks = self.aware or bool(policy.message_ttl) or (bounded and not self.private)
+        return looks or (self.replaces and bool(policy.value_header))
+
+    @property
+    def replaces(self) -> bool:
+        """Whether its policy may have newer messages replace others; dead letters all stay."""
+        return not (self.private or self.durable or self.final)
 
 
 NAMED = QueueKind()
@@ -176,10 +182,12 @@ class QueueFigures(NamedTuple):
         dead_lettered: messages that were given up, and kept elsewhere.
         dropped: messages that were given up, and went nowhere.
         removed: messages that operators took out.
+        replaced: messages whose place newer ones took that have the same key.
         unmatched: messages that are ready, and that no consumer takes who is there: the selectors
             of all of them do not match. 0 while they are still looked at for a new one.
         lines: figures of the selectors that consumers have; of a thousand at most.
         groups: how many message groups it remembers.
+        keys: of how many keys messages are in it, where newer ones replace others.
         idle_since: since when nobody takes part, on the clock; None while somebody does.
         created_at: since when there is this queue, in milliseconds since the epoch.
         oldest_at: when the message came that is next in line; None if none is.
@@ -205,9 +213,11 @@ class QueueFigures(NamedTuple):
     dead_lettered: int
     dropped: int
     removed: int
+    replaced: int
     unmatched: int
     lines: tuple[LineFigures, ...]
     groups: int
+    keys: int
     idle_since: float | None
     created_at: int
     oldest_at: int | None

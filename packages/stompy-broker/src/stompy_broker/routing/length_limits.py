@@ -19,6 +19,7 @@ from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.flow_control import Loans
 from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.ready_list import ReadyList
+from stompy_broker.routing.replacement import makes_room, replace
 
 log = logging.getLogger("stompy_broker.queue")
 
@@ -86,14 +87,19 @@ class LengthLimits:
         self.bounded = self._queue.is_special
         self._shrinks = self._exceeded(0)
 
-    def refusal(self, count: int, before: int) -> ProtocolError | None:
+    def refusal(
+        self, count: int, before: int, message: Message | None = None
+    ) -> ProtocolError | None:
         """Why so many more messages would be refused; None: they would not.
 
         Args:
             count: how many.
             before: how many bytes all but the last of them have.
+            message: the one that comes, if it is known; it may have another one go.
         """
         if self._policy.refuses and not self._queue.private and self._exceeded(count, before):
+            if message is not None and makes_room(message, self._ready):
+                return None
             more = "no more" if count == 1 else f"not {count} more at once"
             return ProtocolError(
                 ErrorCode.QUEUE_FULL,
@@ -109,6 +115,8 @@ class LengthLimits:
         if policy.message_ttl:
             expires = message.received_at + policy.message_ttl
             message.expires = min(message.expires or expires, expires)
+        if self._ready.values is not None:
+            replace(message, self._ready, self._discards)
         if queue.private or not self._exceeded(1):
             return True
         if policy.overflow == "drop-head":

@@ -230,6 +230,10 @@ class Parking:
             return self.groups.take(message)
         return self.take_shown(message, likely)
 
+    def has(self, message: Message) -> bool:
+        """Whether a message is sorted in."""
+        return self.messages.claim(message, 0) >= 0 or self.aside.claim(message, 0) >= 0
+
     def take_shown(self, message: Message, likely: MatchLine | None = None) -> int:
         """The same, of a message that does not stand aside, whatever group it has."""
         found = claims = self.messages.take(message)

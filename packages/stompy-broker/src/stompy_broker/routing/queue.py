@@ -218,9 +218,11 @@ class LocalQueue(RestorableQueue):
     def _take_in(self, message: Message, done: Done | None, refused: Refused | None) -> bool:
         """Apply time to live and length limits; false if the message does not come in."""
         limited = self._limits.bounded
-        if limited and refused is not None and (error := self._limits.refusal(1, 0)) is not None:
-            refused(error)
-            return False
+        if limited and refused is not None:
+            error = self._limits.refusal(1, 0, message)
+            if error is not None:
+                refused(error)
+                return False
         # Closed while a message was on its way to many: its subscriber was cut off by another one.
         if self._closed or (limited and not self._limits.make_room(message)):
             if done is not None:
@@ -450,11 +452,11 @@ class LocalQueue(RestorableQueue):
         # There may be thousands of queues to ask each second, so nothing is looked up twice here.
         self._waits = self._waits or self._services.wait_times.begin(self.name)
         own, dealer, consumers = self.watermark, self._dealer, len(self._consumers)
-        unmatched, lines, groups = (0, (), 0) if dealer is None else dealer.figures()
+        dealt = (0, (), 0, 0) if dealer is None else dealer.figures()
         state = (
             self._settings,
             self._ready.ready,
-            len(self._ready.delayed),
+            self._ready.late,
             self._unacked + self._returns.left,
             consumers,
             self._accounts.bytes,
@@ -464,9 +466,7 @@ class LocalQueue(RestorableQueue):
             self.delivered,
             self.acked,
             *self._counts.values(),
-            unmatched,
-            lines,
-            groups,
+            *dealt,
             self._attendance.idle_since,
         )
         # The last figures are others only if some of these are.

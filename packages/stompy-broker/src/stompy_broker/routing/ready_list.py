@@ -6,6 +6,9 @@ Invariants:
   sequence) or ``delayed`` (a heap by time); in a queue whose consumers choose, in a fourth one:
   ``parking``. Then ``prioritized`` is set, so that what comes back, or is due, comes into ``heap``,
   from where it is sorted in, and nobody reads an order out of ``fifo`` and ``heap`` alone.
+* Where newer values replace older ones (``values``), each message is parked at once or is in
+  ``delayed``, so that it is taken out without a search. Of ``delayed`` it is not taken out at once:
+  ``later`` has what is really there.
 * While all messages have one priority, ``heap`` holds those that came back. They have smaller
   sequences than everything in ``fifo``, so taking from ``heap`` first restores the original order.
   The first message of another priority moves all others into ``heap``, and the list is
@@ -20,14 +23,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Set
 from itertools import chain, islice
 from operator import itemgetter
+from typing import Final
 
 from stompy_broker.message import DEFAULT_PRIORITY, Message, earlier_deliveries
 from stompy_broker.routing.interface import place_of
+from stompy_broker.routing.last_values import LastValues
 from stompy_broker.routing.message_group import GroupedMessage
 from stompy_broker.routing.parking import Parking
 
 _Place = tuple[float, int, Message]
 """What it is ordered by, its sequence, and the message."""
+
+_SWEPT: Final = 64
+"""So many may stand in ``delayed`` that were taken out, and then as many as were not."""
 
 # No generator expression: compiled, it would be a list of them all.
 _message_of: Callable[[_Place], Message] = itemgetter(2)
@@ -42,9 +50,11 @@ class ReadyList:
         delayed: what may not be delivered yet: time, sequence, message.
         prioritized: whether everything that is ready is in ``heap``; or, as ``parking`` says.
         parking: what is parked, in a queue whose consumers choose; None = they do not.
+        values: which messages newer ones replace, in a queue that parks; None = none.
+        later: what is delayed and was not taken out; None = everything in ``delayed``.
     """
 
-    __slots__ = ("delayed", "fifo", "heap", "parking", "prioritized")
+    __slots__ = ("delayed", "fifo", "heap", "later", "parking", "prioritized", "values")
 
     def __init__(self) -> None:
         self.fifo: deque[Message] = deque()
@@ -52,6 +62,40 @@ class ReadyList:
         self.delayed: list[_Place] = []
         self.prioritized = False
         self.parking: Parking | None = None
+        self.values: LastValues | None = None
+        self.later: set[Message] | None = None
+
+    def replace_values(self, values: LastValues | None) -> None:
+        """Know from now on which messages newer ones replace, or no more."""
+        self.values = values
+        self._sweep()
+        self.later = None if values is None else {entry[2] for entry in self.delayed}
+
+    def waits(self, message: Message) -> bool:
+        """Whether a message waits that is in the queue; only where newer ones replace others."""
+        parking, later = self.parking, self.later
+        if parking is None or later is None:
+            return False
+        return message in later or parking.has(message)
+
+    def withdraw(self, message: Message) -> bool:
+        """Take a message out; false: it does not wait. Only where newer ones replace others."""
+        parking, later = self.parking, self.later
+        if parking is None or later is None:
+            return False
+        if message not in later:
+            return parking.take(message) >= 0
+        later.remove(message)
+        if len(self.delayed) > _SWEPT + 2 * len(later):
+            self._sweep()
+        return True
+
+    def _sweep(self) -> None:
+        """Take everything out of ``delayed`` that was only said to be."""
+        later = self.later
+        if later is not None and len(later) < len(self.delayed):
+            self.delayed[:] = [entry for entry in self.delayed if entry[2] in later]
+            heapq.heapify(self.delayed)
 
     def park(self) -> Parking:
         """Begin to park messages; those that wait are sorted in in steps."""
@@ -84,6 +128,9 @@ class ReadyList:
             and isinstance(message, GroupedMessage)
         ):
             parking.place(message)  # within a group it is next, whatever comes before it
+            return
+        if parking is not None and self.values is not None:
+            parking.place(message)
             return
         if priority != DEFAULT_PRIORITY and not self.prioritized:
             self.prioritized = True
@@ -120,6 +167,8 @@ class ReadyList:
         groups = None if self.parking is None else self.parking.groups
         if groups is not None and isinstance(message, GroupedMessage):
             groups.put_off(message)
+        if self.later is not None:
+            self.later.add(message)
         heapq.heappush(self.delayed, (due, message.sequence, message))
 
     def hold_group(self, message: Message, seconds: float) -> bool:
@@ -145,14 +194,30 @@ class ReadyList:
 
     def release(self, now: float) -> None:
         """Put everything whose time has come to its place."""
+        later = self.later
         while self.delayed and self.delayed[0][0] <= now:
-            self.place(heapq.heappop(self.delayed)[2])
+            message = heapq.heappop(self.delayed)[2]
+            if later is not None:
+                if message not in later:
+                    continue
+                later.remove(message)
+            self.place(message)
 
     @property
     def ready(self) -> int:
         """How many may be delivered."""
         ready = len(self.fifo) + len(self.heap)
         return ready if self.parking is None else ready + len(self.parking)
+
+    @property
+    def late(self) -> int:
+        """How many wait for their time."""
+        return len(self.delayed) if self.later is None else len(self.later)
+
+    def in_time(self) -> list[_Place]:
+        """What waits for its time: when that is, in no order; not to be changed."""
+        self._sweep()
+        return self.delayed
 
     @property
     def first(self) -> Message | None:
@@ -260,6 +325,7 @@ class ReadyList:
         over = [message for message in self.fifo if 0 < message.expires <= now]
         if self.parking is not None:
             over += [message for message in self.parking if 0 < message.expires <= now]
+        self._sweep()
         for heap in (self.heap, self.delayed):
             over += [entry[2] for entry in heap if 0 < entry[2].expires <= now]
         return self._without(over)
@@ -275,6 +341,8 @@ class ReadyList:
             self.fifo.extend(staying)
             for heap in (self.heap, self.delayed):
                 _keep_only(heap, gone)
+            if self.later is not None:
+                self.later.difference_update(taken)
         return taken
 
     def clear(self) -> None:
@@ -282,15 +350,18 @@ class ReadyList:
         self.fifo.clear()
         self.heap.clear()
         self.delayed.clear()
+        if self.later is not None:
+            self.later.clear()
         if self.parking is not None:
             self.parking.clear()
 
     def __len__(self) -> int:
-        waiting = len(self.fifo) + len(self.heap) + len(self.delayed)
+        waiting = len(self.fifo) + len(self.heap) + self.late
         return waiting if self.parking is None else waiting + len(self.parking)
 
     def __iter__(self) -> Iterator[Message]:
         """Everything, also what is delayed; in no order."""
+        self._sweep()
         yield from map(_message_of, self.heap)
         yield from self.fifo
         yield from map(_message_of, self.delayed)

@@ -13,6 +13,7 @@ from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.rejection import Rejection, Retries
+from stompy_broker.routing.replacement import end_if_outdated
 from stompy_broker.timers import Clock
 
 _NACKED: Final = SettlementKind.NACKED
@@ -41,6 +42,10 @@ class Delays:
         """Keep a message for so long."""
         self._ready.delay(message, self._clock.now() + seconds)
         self._set_timer()
+
+    def look_soon(self) -> None:
+        """Have what is ready handed out in a moment."""
+        self._timer.set(self._clock.now())
 
     def go_on(self) -> None:
         """Have what is ready handed out, unless the queue has ended."""
@@ -142,6 +147,10 @@ class Requeue:
         else:
             self._ready.append(message)
         self._expiry.append(message.expires)
+        values = self._ready.values
+        if values is not None and (before := values.note(message)) is not None:
+            values.outdated.append(before)
+            self._delays.look_soon()
 
     def _put_back(
         self,
@@ -163,6 +172,8 @@ class Requeue:
         )
         if exhausted and not self._queue.final:
             self._discards.give_up(message, "nack" if kind is _NACKED else "delivery_limit", reason)
+            return
+        if end_if_outdated(message, self._ready, self._discards):
             return
         self._accounts.leave_body(message)
         due = self._wall() + int(delay * 1000) if delay > 0 else 0

@@ -433,6 +433,7 @@ class ScheduleQueue(RestorableQueue):
             0,
             (),
             0,
+            0,
             self._idle_since,
             self._created_at,
             None,

@@ -25,6 +25,7 @@ class QueueStats:
     expired: int
     dead_lettered: int
     dropped: int
+    replaced: int
 
     @classmethod
     def of(cls, name: str, figures: QueueFigures) -> QueueStats:

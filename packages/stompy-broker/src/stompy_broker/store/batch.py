@@ -112,15 +112,16 @@ class Batch:
 
     def absorb(self, later: Batch) -> None:
         """Take in the batch that came after this one, which could not be written."""
-        self.appended |= later.appended
-        self.bytes += later.bytes
-        self.delivery_states |= later.delivery_states
+        # Not of what came later: it may have the place of one that is gone.
         gone = set(later.removed)
         for message in [message for message in self.appended if message.sequence in gone]:
             del self.appended[message]
             self.bytes -= message.size
         for message in [message for message in self.delivery_states if message.sequence in gone]:
             del self.delivery_states[message]
+        self.appended |= later.appended
+        self.bytes += later.bytes
+        self.delivery_states |= later.delivery_states
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed
         self.damaged += later.damaged

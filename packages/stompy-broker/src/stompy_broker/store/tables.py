@@ -271,8 +271,9 @@ class Tables:
             if batch.logs is not None:
                 self.logs.write(connection, batch.logs, self._bodies_to_keep)
             self._name_queues(batch)
-            self._write_messages(batch)
+            # First what goes: a message may have come that has the place of one of these.
             self._remove(batch.removed)
+            self._write_messages(batch)
             self._write_settings(batch)
             self._set_aside(batch.damaged)
             connection.execute("COMMIT")
@@ -423,7 +424,9 @@ class Tables:
                 _NEW if message.redelivery is None else (*message.redelivery, 0, 0)
             )
             body = message.body or b""
-            if body is not before:
+            if head.message_id is not None:
+                before = b""  # it may have the place of one whose body others have yet
+            elif body is not before:
                 before, first = body, sequence
             elif len(body) >= _SHARED_BYTES:
                 shared.setdefault(first, [len(rows) - 1]).append(len(rows))

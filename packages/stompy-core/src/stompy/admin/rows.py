@@ -261,6 +261,9 @@ class QueueRow(Record):
         dead_lettered: messages that went on to another queue because it gave them up.
         dropped: messages given up without a place for them.
         removed: messages that operators purged, deleted or moved away.
+        replaced: messages whose place newer ones took that have the same key.
+        last_value_key: the header whose value is the key; empty = newer messages replace none.
+        keys: of how many keys messages are in it, where newer ones replace others.
         rate: messages a second: ``in``, ``out``, ``ack``; null until it is known, which takes a
             second from when somebody begins to watch.
         unmatched: messages that are ready and that no consumer takes who is there, because of its
@@ -313,6 +316,9 @@ class QueueRow(Record):
     dead_lettered: int = 0
     dropped: int = 0
     removed: int = 0
+    replaced: int = 0
+    last_value_key: str = ""
+    keys: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)
     unmatched: int = 0
     groups: int = 0
