@@ -67,10 +67,18 @@ _FOR_EVER = 1e9
 """Seconds that no delay reaches."""
 _LONGEST_NUMBER = 12
 
-_OF_RINGS = ("x-max-length", "x-overflow")
-"""What says how long a queue is, whatever else did."""
-
 _DEAD_LETTER_HEADER = "x-dead-letter-routing-key"
+
+_MAY_BE_EMPTY = frozenset((*SWITCHES, "x-last-value-key"))
+"""Arguments that say nothing where they are empty."""
+
+_WITH: Mapping[str, Mapping[str, object]] = {
+    "x-max-length": {"ring_size": 0},
+    "x-overflow": {"ring_size": 0},
+    "x-last-value-key": {"last_value": False},
+    _DEAD_LETTER_HEADER: {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER},
+}
+"""What else an argument sets, so that it goes before all that the policy says."""
 
 
 def dead_letter_queue_in(headers: Mapping[str, str]) -> Destination | None:
@@ -311,7 +319,7 @@ class Policy(GroupSettings, HistorySettings, QueueTypeSettings, ValueSettings):
             if name in _RETRIES:
                 continue
             value: object = text
-            if name in SWITCHES and not text.strip():
+            if name in _MAY_BE_EMPTY and not text.strip():
                 continue
             if name == QUEUE_TYPE:
                 value = read_type(text)
@@ -319,19 +327,15 @@ class Policy(GroupSettings, HistorySettings, QueueTypeSettings, ValueSettings):
                 value = float(text) / 1000 if text.isdigit() else text
             elif name == _DEAD_LETTER_HEADER:
                 value = f"{DestinationKind.QUEUE.value}{text}"
-                settings |= {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER}
-            elif name in _OF_RINGS:
-                settings["ring_size"] = 0
-            elif name == "x-last-value-key" and text:
-                settings["last_value"] = False
-            settings[ARGUMENTS[name]] = value
+            settings |= {ARGUMENTS[name]: value, **_WITH.get(name, {})}
         try:
             return Policy.model_validate(self.model_dump() | settings)
         except ValidationError as error:
             problem = error.errors()[0]
             field = problem["loc"][0] if problem["loc"] else ""
             name = next((n for n, setting in ARGUMENTS.items() if setting == field), str(field))
-            raise ValueError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
+            reason = problem["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{name}: {reason}" if name else reason) from None
 
     @property
     def deals(self) -> bool:
