@@ -157,10 +157,17 @@ class Discards:
         self._counts.dropped += 1
         self._accounts.give_up(message, SettlementKind.DROPPED, cause)
 
-    def outdate(self, message: Message) -> None:
-        """Let a message go whose value is not the last one any more."""
+    def outdate(self, message: Message, *, in_place: bool = False) -> None:
+        """Let a message go whose value is not the last one any more.
+
+        Args:
+            message: it.
+            in_place: whether another one gets its place.
+        """
         self._counts.replaced += 1
         self._accounts.let_go(message)
+        if in_place and self._accounts.store is not None:
+            self._accounts.store.pass_on(message.sequence)
 
     def _dispose(
         self, message: Message, cause: str, reason: str, depart: Callable[[], Done]

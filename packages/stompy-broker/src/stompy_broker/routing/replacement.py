@@ -47,7 +47,7 @@ def replace(message: Message, ready: ReadyList, discards: Discards) -> None:
     before = None if values is None else values.newest_like(message)
     if values is None or before is None or not ready.withdraw(before):
         return
-    discards.outdate(before)
+    discards.outdate(before, in_place=values.in_place)
     if values.in_place:
         head, own = message.head, b"%d" % message.sequence
         if head.message_id is None:

@@ -45,6 +45,7 @@ class Batch:
         taken_back: how many new messages were settled meanwhile, and are in it no more.
         delivery_states: what became of messages.
         removed: sequences of messages that may be on disk.
+        passed_on: those of them that other messages have got meanwhile.
         damaged: messages that were found to be.
         kept: durable subscriptions by name; None = it was deleted.
         settings: the set-up of queues by name; None = it ended.
@@ -61,6 +62,7 @@ class Batch:
         self.taken_back = 0
         self.delivery_states: dict[Message, DeliveryState] = {}
         self.removed: list[int] = []
+        self.passed_on: set[int] = set()
         self.damaged: list[Damaged] = []
         self.kept: dict[str, StoredSubscription | None] = {}
         self.settings: dict[str, Mapping[str, str] | None] = {}
@@ -124,6 +126,7 @@ class Batch:
         self.delivery_states |= later.delivery_states
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed
+        self.passed_on |= later.passed_on
         self.damaged += later.damaged
         if self.logs is None:
             self.logs = later.logs

@@ -105,6 +105,12 @@ class MessageStore:
         """Take note of a message that left its queue for good."""
         raise NotImplementedError
 
+    def pass_on(self, sequence: int) -> None:
+        """Take note that a message will be appended that has the sequence of one that was removed.
+
+        It is for stores in one process: a message of a cluster has a sequence of its own for good.
+        """
+
     def is_written(self, message: Message) -> bool:
         """Whether it is written, so that its body may be let go and loaded again."""
         raise NotImplementedError

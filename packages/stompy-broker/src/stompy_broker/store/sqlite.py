@@ -300,6 +300,10 @@ class SQLiteStore(MessageStore):
         if not self._flush_is_due:
             self._flush_lazily()
 
+    def pass_on(self, sequence: int) -> None:
+        """Have the message go first that had this sequence."""
+        self._batch.passed_on.add(sequence)
+
     def is_written(self, message: Message) -> bool:
         """Whether it is in no batch any more."""
         if message in self._batch.appended:

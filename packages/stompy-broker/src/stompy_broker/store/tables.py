@@ -271,9 +271,11 @@ class Tables:
             if batch.logs is not None:
                 self.logs.write(connection, batch.logs, self._bodies_to_keep)
             self._name_queues(batch)
-            # First what goes: a message may have come that has the place of one of these.
-            self._remove(batch.removed)
+            # A message has come that has the place of one that goes; else what goes, goes last.
+            passed_on = batch.passed_on
+            self._remove([sequence for sequence in batch.removed if sequence in passed_on])
             self._write_messages(batch)
+            self._remove([sequence for sequence in batch.removed if sequence not in passed_on])
             self._write_settings(batch)
             self._set_aside(batch.damaged)
             connection.execute("COMMIT")
