@@ -24,6 +24,8 @@ def policy_problems(policies: Sequence[Policy], *, clustered: bool) -> Iterator[
         clustered: whether the broker belongs to a cluster.
     """
     for number, policy in enumerate(policies):
+        for setting in policy.alone_only if clustered else ():
+            yield f"policy.{number}.{setting}: brokers of a cluster do not do that"
         if not policy.is_stream:
             if policy.max_age:
                 yield f'policy.{number}.max_age: is for streams; add type = "stream"'
