@@ -492,8 +492,7 @@ class Message:
         """A message like this one, after so many deliveries, of which so many failed."""
         redelivery = earlier_deliveries(deliveries, failures)
         message = Message(self.sequence, self.head, self.body, self.stamp, redelivery)
-        message.expires = self.expires
-        message.size = self.size
+        message.expires, message.size = self.expires, self.size
         return message
 
     def tail(self, version: Version) -> bytes:

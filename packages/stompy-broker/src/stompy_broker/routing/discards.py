@@ -165,7 +165,7 @@ class Discards:
             in_place: whether another one gets its place.
         """
         self._counts.replaced += 1
-        self._accounts.let_go(message)
+        self._accounts.give_up(message, SettlementKind.REPLACED)
         if in_place and self._accounts.store is not None:
             self._accounts.store.pass_on(message.sequence)
 
