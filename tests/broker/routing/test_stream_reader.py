@@ -26,8 +26,8 @@ RUN = 4
 class Source(MessageSource):
     """Messages in runs of a few, which are at hand at once or when `arrive` is called."""
 
-    def __init__(self, *, late: bool = False) -> None:
-        super().__init__(0, 0)
+    def __init__(self, *, late: bool = False, has_gaps: bool = True) -> None:
+        super().__init__(0, 0, has_gaps=has_gaps)
         self.messages: list[ReaderMessage] = []
         self.late = late
         self.asked: dict[RunReader, None] = {}
@@ -100,8 +100,16 @@ class Owner(ReaderOwner):
         self.kept.append(place)
 
 
+@pytest.fixture(params=[True, False], autouse=True)
+def gaps(request: pytest.FixtureRequest) -> None:
+    """Have messages of a source go one by one, or only the first ones."""
+    House.has_gaps = request.param
+
+
 class House:
     """A source, whose messages one reader reads."""
+
+    has_gaps = True
 
     def __init__(
         self,
@@ -113,7 +121,7 @@ class House:
         **policy: object,
     ) -> None:
         self.time = Time()
-        self.source = Source(late=late)
+        self.source = Source(late=late, has_gaps=self.has_gaps)
         self.source.add(*bodies)
         self.owner = Owner(self.time, self.source, final=final, **policy)
         self.reader = StreamReader(self.owner, 1, choice, name)

@@ -45,6 +45,7 @@ MODULES = (
     "stompy_broker.routing.paging",
     "stompy_broker.routing.parking",
     "stompy_broker.routing.queue",
+    "stompy_broker.routing.reader_line",
     "stompy_broker.routing.reader_message",
     "stompy_broker.routing.reader_owner",
     "stompy_broker.routing.reader_progress",

@@ -81,13 +81,16 @@ class MessageSource:
     Attributes:
         first: the place of the first one that is there.
         end: the place behind the last one that may be read.
+        has_gaps: whether messages may go that others stand before, so that `is_there` is asked of
+            each.
     """
 
-    __slots__ = ("end", "first")
+    __slots__ = ("end", "first", "has_gaps")
 
-    def __init__(self, first: int, end: int) -> None:
+    def __init__(self, first: int, end: int, *, has_gaps: bool = True) -> None:
         self.first = first
         self.end = end
+        self.has_gaps = has_gaps
 
     @abstractmethod
     def run_at(

@@ -37,7 +37,7 @@ class ReaderMessage(Message):
         reader: int = 0,
         redelivery: Redelivery | None = None,
     ) -> None:
-        super().__init__(sequence, head, body, stamp, redelivery)
+        Message.__init__(self, sequence, head, body, stamp, redelivery)
         self.place = place
         self.reader = reader
 

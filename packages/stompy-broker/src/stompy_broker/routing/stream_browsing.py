@@ -60,7 +60,11 @@ class StreamBrowser:
         if ids is not None and len(ids) == 1:
             place = max(place, self._places.get(_sequence_in(ids), 0))
         since = wanted.selection.since
-        if since and not place:
+        if wanted.start is not None and not after:
+            self._source.find(
+                wanted.start, self._services.wall(), lambda found: self._go_on(look, found)
+            )
+        elif since and not place:
             self._source.find_time(since, lambda found: self._go_on(look, found))
         else:
             self._go_on(look, place)
@@ -204,10 +208,20 @@ class StreamLook:
     def answer(self) -> Browsed:
         """What was found, as `Browsed`."""
         if self._wanted.states is None:
-            return Browsed(self.found, 0, self._more)
+            return Browsed(self.found, 0, self._more, offsets=tuple(self.places))
         count = len(self.found)
         states = (MessageState.READY,) * count
-        return Browsed(self.found, 0, self._more, states, self._skipped, self._last, (0,) * count)
+        due = (0,) * count
+        return Browsed(
+            self.found,
+            0,
+            self._more,
+            states,
+            self._skipped,
+            self._last,
+            due,
+            offsets=tuple(self.places),
+        )
 
 
 def _sequence_in(ids: frozenset[str]) -> int:

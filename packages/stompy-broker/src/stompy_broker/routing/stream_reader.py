@@ -21,14 +21,13 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from stompy_broker.message import Message
-from stompy_broker.routing.active_consumer import ActiveConsumer
 from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.message_source import MessageRun, RunReader
+from stompy_broker.routing.reader_line import ReaderLine
 from stompy_broker.routing.reader_message import ReaderMessage
 from stompy_broker.routing.reader_owner import ReaderOwner
 from stompy_broker.routing.reader_progress import ReaderProgress
@@ -75,10 +74,10 @@ class StreamReader(RunReader):
     """
 
     __slots__ = (
-        "_active",
         "_at_it",
         "_back",
         "_index",
+        "_line",
         "_owner",
         "_place",
         "_run",
@@ -107,9 +106,8 @@ class StreamReader(RunReader):
         self._source = owner.source
         self.number, self.name, self.choice = number, name, choice
         self.kept = -1
-        self.consumers: dict[Consumer, None] = {}
-        self._waiting: deque[Consumer] = deque()
-        self._active: ActiveConsumer | None = None
+        self._line = line = ReaderLine(owner.identity, owner.clock, self.hand_out)
+        self.consumers, self._waiting = line.consumers, line.waiting
         self.progress = ReaderProgress()
         self._back: list[tuple[int, float, ReaderMessage]] = []
         self._run: MessageRun | None = None
@@ -140,7 +138,7 @@ class StreamReader(RunReader):
     @property
     def active(self) -> int:
         """`Consumer.number` of who is given everything; 0 = nobody is just now, or all are."""
-        active = None if self._active is None else self._active.active
+        active = self._line.active
         return 0 if active is None else active.number
 
     @property
@@ -210,79 +208,20 @@ class StreamReader(RunReader):
 
     def come(self, consumer: Consumer) -> None:
         """Let a consumer take part."""
-        if consumer.terms.single_active and self._active is None:
-            owner = self._owner
-            self._active = ActiveConsumer(
-                owner.identity,
-                owner.clock,
-                self._line_up_again,
-                self.hand_out,
-                list(self.consumers),
-            )
-        self.consumers[consumer] = None
-        if self._active is not None:
-            self._active.come(consumer)
+        self._line.come(consumer)
 
     def go(self, consumer: Consumer) -> None:
         """Let a consumer go; what it has comes by `give_back`."""
-        self.consumers.pop(consumer, None)
-        self.stand_back((consumer,))
-        if self._active is not None and not self._active.go(consumer):
-            self._active = None
+        self._line.go(consumer)
 
     def stand_back(self, consumers: Iterable[Consumer]) -> None:
         """Have consumers wait no more."""
-        leaving = [one for one in consumers if one.waiting]
-        if self._active is not None:
-            self._active.leave(leaving)
-        for one in leaving:
-            one.waiting = False
-            if one in self._waiting:
-                self._waiting.remove(one)
+        self._line.leave(consumers)
 
     def resume(self, consumer: Consumer) -> None:
         """Go on: a consumer has room again."""
-        if consumer.waiting or consumer not in self.consumers:
-            return
-        consumer.waiting = True
-        if self._active is None or self._active.admits(consumer):
-            self._waiting.append(consumer)
+        if self._line.wait(consumer):
             self.hand_out()
-
-    def _line_up_again(self) -> None:
-        """Have everybody who waits line up again: somebody else is active, or nobody."""
-        active = self._active
-        if active is None:
-            return
-        line = [*self._waiting, *active.take_bench()]
-        self._waiting.clear()
-        for one in line:
-            if active.admits(one):
-                self._waiting.append(one)
-
-    def _in_turn(self) -> Consumer:
-        """Who gets the next message: of the highest priority the one that waits longest."""
-        waiting = self._waiting
-        best = waiting[0]
-        if len(waiting) > 1:
-            for one in waiting:
-                if one.terms.priority > best.terms.priority:
-                    best = one
-        return best
-
-    def _had_turn(self, consumer: Consumer, *, more: bool) -> None:
-        """Put a consumer last in turn, or out of line if it wants no more."""
-        waiting = self._waiting
-        if len(waiting) == 1:
-            if not more:
-                waiting.clear()
-                consumer.waiting = False
-            return
-        waiting.remove(consumer)
-        if more:
-            waiting.append(consumer)
-        else:
-            consumer.waiting = False
 
     # -- handing out ------------------------------------------------------------------------
 
@@ -328,13 +267,72 @@ class StreamReader(RunReader):
                 self._index = index + 1
                 looked += 1
                 self._take_up(message)
+            elif choice is None and not source.has_gaps and len(waiting) == 1:
+                given += self._give_many(run, index)
             elif self._give(message):
                 self._index = index + 1
                 given += 1
 
+    def _give_many(self, run: MessageRun, index: int) -> int:  # noqa: C901 -- as above
+        """Give what follows in a run to the one who waits, all of which is for it; says how much.
+
+        Measured with ``benchmarks/streams.py``: a third less than to give each by itself.
+        """
+        consumer, messages = self._waiting[0], run.messages
+        stop = min(len(messages), index + _GIVE_AT_ONCE, self._index_of_end(run))
+        begun = index
+        if run.readers > 1:
+            self._share(run, messages[index:stop])
+        number, auto, pending = self.number, consumer.auto, self.progress.pending
+        memory = self._owner.memory
+        given, more = messages[index], True
+        try:
+            for message in messages[index:stop]:
+                if auto:
+                    given = message
+                else:
+                    given = message.given_to(number)
+                    # Before it is delivered: what its consumer has is moved to the loans from here.
+                    memory.used += given.size
+                    pending.append(given.place)
+                    self.unacked += 1
+                more = consumer.deliver(given)
+                index += 1
+                if not more:
+                    break
+        except NotNow:
+            self._undo(given)
+            self.stand_back((consumer,))
+        except Exception as error:
+            self._undo(given)
+            self._cannot_write(messages[index], error)
+            index += 1
+        else:
+            if not more:
+                self._waiting.clear()
+                consumer.waiting = False
+        if memory.used >= memory.high:
+            memory.went_over()
+        self.delivered += index - begun
+        if index > begun:
+            self.last_given = messages[index - 1]
+        self._index = index
+        return index - begun
+
+    def _share(self, run: MessageRun, messages: list[ReaderMessage]) -> None:
+        source = self._source
+        for message in messages:
+            if message.shared_tail is None:
+                source.share(run, message)
+
+    def _index_of_end(self, run: MessageRun) -> int:
+        """Up to which index messages of a run may be given."""
+        end = self._source.end
+        return len(run.messages) if run.end <= end else run.index_of(end)
+
     def _give(self, message: ReaderMessage) -> bool:
         """Give a message for the first time; false: its consumer took nothing."""
-        consumer = self._waiting[0] if len(self._waiting) == 1 else self._in_turn()
+        consumer = self._waiting[0] if len(self._waiting) == 1 else self._line.in_turn()
         run = self._run
         if run is not None and run.readers > 1 and message.shared_tail is None:
             self._source.share(run, message)
@@ -346,7 +344,6 @@ class StreamReader(RunReader):
             self._charge(given)
             self.progress.pending.append(given.place)
             self.unacked += 1
-        self.delivered += 1
         try:
             more = consumer.deliver(given)
         except NotNow:
@@ -357,13 +354,13 @@ class StreamReader(RunReader):
             self._undo(given)
             self._cannot_write(message, error)
             return True
+        self.delivered += 1
         self.last_given = message
-        self._had_turn(consumer, more=more)
+        self._line.had_turn(consumer, more=more)
         return True
 
     def _undo(self, given: ReaderMessage) -> None:
         """Have a delivery not be one that its consumer did not take."""
-        self.delivered -= 1
         if given.reader:
             self.unacked -= 1
             self.progress.pending.pop()
@@ -407,7 +404,7 @@ class StreamReader(RunReader):
             self._timer.set(due)
             return False
         heapq.heappop(back)
-        consumer = self._in_turn()
+        consumer = self._line.in_turn()
         self.delivered += 1
         self.redelivered += 1
         self.unacked += 1
@@ -432,7 +429,7 @@ class StreamReader(RunReader):
             self.unacked -= 1
             self._let_go(given)
             self.progress.settled(place)
-        self._had_turn(consumer, more=more)
+        self._line.had_turn(consumer, more=more)
         return True
 
     def _cannot_write(self, message: ReaderMessage, error: Exception) -> None:
@@ -549,10 +546,7 @@ class StreamReader(RunReader):
 
     def close(self) -> None:
         """Give nobody anything any more. What consumers have is still counted."""
-        self.consumers.clear()
-        self.stand_back(list(self._waiting))
+        self._line.close()
         self.name = ""
         self._rest()
         self._timer.end()
-        if self._active is not None:
-            self._active.close()

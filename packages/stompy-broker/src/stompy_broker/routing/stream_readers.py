@@ -15,7 +15,7 @@ from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.reader_message import ReaderMessage
 from stompy_broker.routing.reader_owner import ReaderOwner
-from stompy_broker.routing.reading import Reading, StartAt, StreamStart
+from stompy_broker.routing.reading import Reading, StreamStart
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.stream_choice import StreamChoice
@@ -154,7 +154,7 @@ class StreamReaders(ReaderOwner):
             return  # it was here before, and knows more than what is kept
         if reading.resumes and kept is not None:
             reader.kept = kept
-            reader.put_at(self._clamped(kept), self._restored)
+            reader.put_at(self._stream.clamped(kept), self._restored)
         else:
             self._begin_at(reader, reading.start)
 
@@ -163,38 +163,16 @@ class StreamReaders(ReaderOwner):
         if reader.placed or reader.kept >= 0:
             number = self._renumber(reader)
         reader.placed = False
-        self._find(start, partial(self._found, reader, number))
+        self._stream.find(start, self._services.wall(), partial(self._found, reader, number))
 
     def _found(self, reader: StreamReader, number: int, place: int) -> None:
         if self._by_number.get(number) is reader:
-            reader.seek(self._clamped(place), number)
+            reader.seek(self._stream.clamped(place), number)
 
     def _renumber(self, reader: StreamReader) -> int:
         self._last += 1
         self._by_number[self._last] = reader
         return self._last
-
-    def _find(self, start: StreamStart, found: Callable[[int], None]) -> None:
-        """Find the place of a start; it may have to be read."""
-        source, number = self._stream, start.number
-        at = start.at
-        if at is StartAt.TIME:
-            source.find_time(number, found)
-        elif at is StartAt.AGE:
-            source.find_time(self._services.wall() - number, found)
-        elif at is StartAt.FIRST:
-            found(source.first)
-        elif at is StartAt.LAST:
-            found(source.next - 1)
-        elif at is StartAt.BACK:
-            found(source.next - number)
-        elif at is StartAt.OFFSET:
-            found(number)
-        else:
-            found(source.next)
-
-    def _clamped(self, place: int) -> int:
-        return min(max(place, self._stream.first), self._stream.next)
 
     def go(self, consumer: Consumer, unsettled: Sequence[Message], *, lost: bool) -> None:
         """Let a consumer go; what it has not settled is given again, if anybody is to have it."""
@@ -323,7 +301,9 @@ class StreamReaders(ReaderOwner):
         if reader is not None:
             number = self._renumber(reader)
             reader.placed = False
-        self._find(start, partial(self._sought, name, reader, number, done))
+        self._stream.find(
+            start, self._services.wall(), partial(self._sought, name, reader, number, done)
+        )
         return True
 
     def _sought(
@@ -334,7 +314,7 @@ class StreamReaders(ReaderOwner):
         done: Callable[[int], None],
         place: int,
     ) -> None:
-        place = self._clamped(place)
+        place = self._stream.clamped(place)
         if reader is not None:
             self._found(reader, number, place)
         elif name not in self.by_name:
@@ -413,7 +393,7 @@ class StreamReaders(ReaderOwner):
             )
         for name, place in self._kept.items():
             if name not in self.by_name:
-                here = self._clamped(place)
+                here = self._stream.clamped(place)
                 nothing = 0, 0, 0, 0, 0, 0
                 yield ReaderFigures(name, 0, 0, 0, here, here, place, end - here, 0, *nothing)
 

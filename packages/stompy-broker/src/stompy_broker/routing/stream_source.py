@@ -22,10 +22,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from stompy_broker.message import Message
+from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.message_source import MessageRun, MessageSource, RunReader
 from stompy_broker.routing.reader_message import OffsetMessage, ReaderMessage
+from stompy_broker.routing.reading import StartAt, StreamStart
 from stompy_broker.routing.stream_choice import filter_value_of
 from stompy_broker.store.entry_log import EntryLogs, LogEnds, LogPage, WantedValues
 from stompy_broker.store.interface import MessageStore
@@ -38,6 +39,36 @@ _RUN: Final = 1000
 
 Asked = tuple[int, frozenset[str], bool]
 """A page that is read: from where, with which filter values, and whether with those without."""
+
+
+class TailRun(MessageRun):
+    """Messages at the end of a stream, in memory since they came.
+
+    Args:
+        first: the offset of the first one.
+
+    Attributes:
+        first: as above.
+        later: messages that stand behind the others, and are made ready when somebody comes.
+    """
+
+    __slots__ = ("first", "later")
+
+    def __init__(self, first: int) -> None:
+        super().__init__([], first, grows=True)
+        self.first = first
+        self.later: list[Message] = []
+
+    def prepare(self) -> list[ReaderMessage]:
+        """Have all of them ready for readers; gives them."""
+        messages = self.messages
+        if self.later:
+            place = self.first + len(messages)
+            for one in self.later:
+                messages.append(OffsetMessage(place, one.sequence, one.head, one.body, one.stamp))
+                place += 1
+            self.later.clear()
+        return messages
 
 
 class StreamSource(MessageSource):
@@ -56,6 +87,8 @@ class StreamSource(MessageSource):
     __slots__ = (
         "_asking",
         "_closed",
+        "_growing",
+        "_head",
         "_loading",
         "_logs",
         "_memory",
@@ -66,18 +99,22 @@ class StreamSource(MessageSource):
         "_syncing",
         "_tail",
         "_tail_bytes",
+        "_value",
         "_waiting",
         "next",
     )
 
     def __init__(self, name: str, store: MessageStore, memory: Watermark, ends: LogEnds) -> None:
-        super().__init__(ends.first, ends.next)
+        super().__init__(ends.first, ends.next, has_gaps=False)
         self.next = ends.next
         self._name = name
         self._store = store
         self._logs: EntryLogs = store.logs
         self._memory = memory
-        self._tail: deque[MessageRun] = deque()
+        self._tail: deque[TailRun] = deque()
+        self._growing: TailRun | None = None
+        self._head: MessageHead | None = None  # of the last message, and its filter value
+        self._value: str | None = None
         self._tail_bytes = 0
         self._waiting: dict[RunReader, None] = {}
         self._pages: dict[MessageRun, None] = {}  # that readers are in, or that was read ahead
@@ -94,33 +131,38 @@ class StreamSource(MessageSource):
     def oldest_at(self) -> int | None:
         """When the oldest message came that is in memory, if it is the first one."""
         tail = self._tail
-        if not tail or tail[0].messages[0].place > self.first:
+        if not tail or tail[0].first > self.first:
             return None
-        return tail[0].messages[self.first - tail[0].messages[0].place].received_at
+        return tail[0].prepare()[self.first - tail[0].first].received_at
 
     # -- messages that come -----------------------------------------------------------------
 
     def append(self, message: Message) -> None:
         """Take a message as the last one."""
-        place = self._logs.append(self._name, message, filter_value_of(message))
-        entry = OffsetMessage(place, message.sequence, message.head, message.body, message.stamp)
-        tail = self._tail
-        run = tail[-1] if tail else None
-        if run is None or not run.grows:
-            run = MessageRun([], place, grows=True)
-            tail.append(run)
-        run.messages.append(entry)
+        head = message.head
+        if head is not self._head:
+            self._head, self._value = head, filter_value_of(message)
+        place = self._logs.append(self._name, message, self._value)
+        run = self._growing
+        if run is None:
+            run = self._growing = TailRun(place)
+            self._tail.append(run)
+        # For whoever may never be read no more than this is done.
+        run.later.append(message)
         run.end = self.next = place + 1
-        if len(run.messages) >= _RUN:
-            run.grows = False
-        size = entry.size
+        size = message.size
         run.bytes += size
-        self._tail_bytes += size
+        tail_bytes = self._tail_bytes = self._tail_bytes + size
         memory = self._memory
         memory.used += size
         if memory.used >= memory.high:
             memory.went_over()
-        if self._tail_bytes > TAIL_BYTES and len(tail) > 1:
+        if run.readers:
+            run.prepare()
+        if place + 1 - run.first >= _RUN:
+            run.grows = False
+            self._growing = None
+        if tail_bytes > TAIL_BYTES:
             self._shorten()
         if self._waiting and not self._syncing:
             self._sync()
@@ -131,9 +173,11 @@ class StreamSource(MessageSource):
         while self._tail_bytes > TAIL_BYTES and len(tail) > 1:
             self._leave_tail(tail.popleft())
 
-    def _leave_tail(self, run: MessageRun) -> None:
+    def _leave_tail(self, run: TailRun) -> None:
         self._tail_bytes -= run.bytes
         run.grows = False
+        if run is self._growing:
+            self._growing = None
         if run.readers:
             self._pages[run] = None
         else:
@@ -202,15 +246,16 @@ class StreamSource(MessageSource):
 
     def _in_memory(self, place: int, values: frozenset[str]) -> MessageRun | None:
         tail = self._tail
-        if tail and place >= tail[0].messages[0].place:
+        if tail and place >= tail[0].first:
             for run in reversed(tail):
-                if run.messages[0].place <= place:
+                if run.first <= place:
+                    run.prepare()
                     return run
         if not values:
-            for run in self._pages:
-                messages = run.messages
-                if messages and messages[0].place <= place < run.end and not run.chosen:
-                    return run
+            for page in self._pages:
+                messages = page.messages
+                if messages and messages[0].place <= place < page.end and not page.chosen:
+                    return page
         return None
 
     def _page(
@@ -232,7 +277,7 @@ class StreamSource(MessageSource):
     @property
     def _tail_first(self) -> int:
         """From where on everything is in the tail."""
-        return self._tail[0].messages[0].place if self._tail else self.next
+        return self._tail[0].first if self._tail else self.next
 
     def _load(self, asked: Asked, reader: RunReader) -> MessageRun | None:
         """Have a page read; it may be there at once."""
@@ -303,19 +348,48 @@ class StreamSource(MessageSource):
             for asked in [one for one in self._ready if one[0] == run.end]:
                 self._drop_ready(asked)
 
+    def find(self, start: StreamStart, now: int, found: Callable[[int], None]) -> None:
+        """Find where reading begins; it may have to be read. It may be a place where nothing is.
+
+        Args:
+            start: where that is.
+            now: the time, in milliseconds since the epoch.
+            found: takes the offset.
+        """
+        at, number = start.at, start.number
+        if at is StartAt.TIME:
+            self.find_time(number, found)
+        elif at is StartAt.AGE:
+            self.find_time(now - number, found)
+        elif at is StartAt.FIRST:
+            found(self.first)
+        elif at is StartAt.LAST:
+            found(self.next - 1)
+        elif at is StartAt.BACK:
+            found(self.next - number)
+        elif at is StartAt.OFFSET:
+            found(number)
+        else:
+            found(self.next)
+
+    def clamped(self, place: int) -> int:
+        """The nearest place where something is or comes next."""
+        return min(max(place, self.first), self.next)
+
     def find_time(self, time: int, found: Callable[[int], None]) -> None:
         """Find the first message that came at a time or later, in milliseconds since the epoch."""
         tail = self._tail
-        if tail and tail[0].messages[0].received_at < time:
+        if tail and tail[0].prepare()[0].received_at < time:
             found(self._place_in_tail(time))
         else:
             self._logs.find_time(self._name, time, found)
 
     def _place_in_tail(self, time: int) -> int:
         for run in self._tail:
-            if run.messages[-1].received_at < time:
+            messages = run.prepare()
+            if messages[-1].received_at < time:
                 continue
-            for message in run.messages:
+            for message in messages:
                 if message.received_at >= time:
                     return message.place
         return self.next
@@ -337,6 +411,7 @@ class StreamSource(MessageSource):
         for run in (*self._tail, *self._pages):
             self._uncount(run)
         self._tail.clear()
+        self._growing = None
         self._pages.clear()
         self._ready.clear()
         self._waiting.clear()
