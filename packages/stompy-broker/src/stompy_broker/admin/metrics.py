@@ -228,6 +228,9 @@ class Metrics:
         router = self._router
         yield _one("stompy_connections", "Clients that are connected.", self._listening.connections)
         yield _one("stompy_memory_bytes", "Waiting messages in memory.", router.memory.used)
+        retained = router.retained
+        yield _one("stompy_retained_messages", "Topics that keep a message.", len(retained))
+        yield _one("stompy_retained_bytes", "Size of what topics keep.", retained.bytes)
         if router.groups.durable:
             yield _one(
                 "stompy_store_commit_seconds",

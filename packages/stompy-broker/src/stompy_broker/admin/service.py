@@ -23,6 +23,7 @@ from stompy_broker.admin.commands.message_groups import GroupCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.commands.replays import ReplayCommands
+from stompy_broker.admin.commands.retained import RetainedCommands
 from stompy_broker.admin.commands.routes import RouteCommands
 from stompy_broker.admin.commands.runner import CommandRunner
 from stompy_broker.admin.commands.schedules import ScheduleCommands
@@ -338,6 +339,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += UserCommands(context).table()
     table += GroupCommands(context).table()
     table += StreamCommands(context).table()
+    table += RetainedCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

@@ -31,6 +31,7 @@ from stompy.admin.rows import (
     QueueDetail,
     QueueRow,
     ReaderRow,
+    RetainedRow,
     Row,
     ScheduledRow,
     SubscriptionRow,
@@ -291,6 +292,11 @@ class RunningBroker:
 
     @overload
     def snapshot(
+        self, kind: Literal[Kind.RETAINED, "retained"], name: str = ...
+    ) -> Rows[RetainedRow]: ...
+
+    @overload
+    def snapshot(
         self, kind: Literal[Kind.QUEUE, "queue"], name: str = ...
     ) -> Rows[QueueDetail]: ...
 
@@ -302,7 +308,8 @@ class RunningBroker:
 
         Args:
             kind: ``broker``, ``queues``, ``topics``, ``connections``, ``subscriptions``,
-                ``durable``, ``transactions``, ``scheduled``, ``readers``, or ``queue``.
+                ``durable``, ``transactions``, ``scheduled``, ``readers``, ``retained``, or
+                ``queue``.
             name: of the queue, for ``queue``.
 
         Raises:

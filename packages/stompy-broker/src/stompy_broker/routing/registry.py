@@ -169,6 +169,8 @@ class Registry:
         )
         for name in made:
             self._make_meant(name)
+        for topic in self._services.retained.messages:
+            self.topics.find(topic)
         if self.table.others is None:
             for queue in made.values():
                 queue.stats(partial(self._end_if_exclusive, queue))

@@ -20,7 +20,13 @@ Give = Callable[[], Watermark | None]
 
 
 class FanningOut(Protocol):
-    """Gives messages to subscribers."""
+    """Gives messages to subscribers.
+
+    Attributes:
+        unroutable: messages that went to no queue at all.
+    """
+
+    unroutable: int
 
     def fan_out(
         self,
@@ -82,8 +88,11 @@ class UnusualTopicMessages:
     def _give_and_keep(
         self, name: str, head: MessageHead, body: bytes, done: Done | None
     ) -> Watermark | None:
-        heads = self._retained.heads_of(head, name)
+        heads, router = self._retained.heads_of(head, name), self._router
+        lost = router.unroutable
         part_done = None if done is None else when_all(2, done)
-        full = self._router.fan_out(name, heads.live, body, part_done, plain=False)
+        full = router.fan_out(name, heads.live, body, part_done, plain=False)
+        if body:
+            router.unroutable = lost  # it is kept, if nobody is there
         self._retained.keep(name, heads.kept, body, part_done)
         return full

@@ -60,6 +60,8 @@ class Kind(StrEnum):
     """What is to come later, next one first: the next thousand of each broker."""
     READERS = "readers"
     """Every reader of a stream that is there, or whose place is kept."""
+    RETAINED = "retained"
+    """Every topic that keeps a message for who subscribes later."""
     CLUSTER = "cluster"
     """Every member, group and NATS server of the cluster; nothing without a cluster."""
     QUEUE = "queue"
@@ -143,6 +145,8 @@ class BrokerRow(Record):
         dead_lettered: messages that became dead letters.
         dropped: messages given up without a place for them.
         unroutable: messages to a topic without subscribers, or to a reply queue that is gone.
+        retained: topics that keep a message for who subscribes later.
+        retained_bytes: the size of those messages.
         requests: SENDs with ``reply-timeout``.
         requests_open: how many of them wait for their reply.
         requests_failed: how many the broker has answered itself.
@@ -205,6 +209,8 @@ class BrokerRow(Record):
     dead_lettered: int = 0
     dropped: int = 0
     unroutable: int = 0
+    retained: int = 0
+    retained_bytes: int = 0
     requests: int = 0
     requests_open: int = 0
     requests_failed: int = 0
@@ -345,6 +351,7 @@ class TopicRow(Record):
         subscribers: subscriptions that get its messages, by pattern too.
         durable_subscribers: durable ones among them, with or without subscriber.
         scheduled: messages that were sent to come later, and are not published before.
+        retained: the size of the message that it keeps for who subscribes later; 0 = none.
         in_msgs: messages published.
         out_msgs: copies of them that subscriptions were given.
         rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
@@ -356,6 +363,7 @@ class TopicRow(Record):
     subscribers: int = 0
     durable_subscribers: int = 0
     scheduled: int = 0
+    retained: int = 0
     in_msgs: int = 0
     out_msgs: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)
@@ -698,6 +706,33 @@ class ReaderRow(Record):
 
 
 @dataclass(slots=True, kw_only=True)
+class RetainedRow(Record):
+    """The row of one topic that keeps a message for who subscribes later.
+
+    Attributes:
+        name: of the topic, without ``/topic/``; the key of the row.
+        destination: as clients write it.
+        message_id: of the message.
+        size: what it counts for, in bytes.
+        received_at: when it came.
+        received_ms: how long ago that was.
+        expires_at: when it ends; null = never.
+        persistent: whether it survives the end of the broker.
+        broker: id of the broker in the cluster that has it.
+    """
+
+    name: str = ""
+    destination: str = ""
+    message_id: str = ""
+    size: int = 0
+    received_at: int | None = None
+    received_ms: int | None = field(default=None, metadata={"age_of": "received_at"})
+    expires_at: int | None = None
+    persistent: bool = True
+    broker: str | None = _in_cluster()
+
+
+@dataclass(slots=True, kw_only=True)
 class ClusterRow(Record):
     """The row of one member, group or NATS server of a cluster.
 
@@ -831,6 +866,7 @@ Row = (
     | DurableRow
     | ScheduledRow
     | ReaderRow
+    | RetainedRow
     | TransactionRow
     | ClusterRow
     | QueueDetail

@@ -25,6 +25,7 @@ from stompy.admin.rows import (
     QueueDetail,
     QueueRow,
     ReaderRow,
+    RetainedRow,
     Row,
     ScheduledRow,
     SubscriptionRow,
@@ -52,6 +53,7 @@ ROWS: Mapping[Kind, type[Row]] = {
     Kind.TRANSACTIONS: TransactionRow,
     Kind.SCHEDULED: ScheduledRow,
     Kind.READERS: ReaderRow,
+    Kind.RETAINED: RetainedRow,
     Kind.CLUSTER: ClusterRow,
     Kind.QUEUE: QueueDetail,
     Kind.EVENT: Event,
@@ -66,6 +68,7 @@ KEYS: Mapping[Kind, str] = dict.fromkeys(Kind, "id") | {
     Kind.QUEUES: "name",
     Kind.TOPICS: "name",
     Kind.DURABLE: "name",
+    Kind.RETAINED: "name",
     Kind.QUEUE: "name",
 }
 """The field that tells the rows of a kind apart; it never changes within one boot."""

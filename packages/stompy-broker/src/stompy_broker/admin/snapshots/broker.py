@@ -195,6 +195,8 @@ class BrokerSnapshots:
             dead_lettered=totals.dead_lettered,
             dropped=totals.dropped,
             unroutable=router.unroutable,
+            retained=len(router.retained),
+            retained_bytes=router.retained.bytes,
             requests=router.requests.asked,
             requests_open=router.requests.open,
             requests_failed=router.requests.failed,

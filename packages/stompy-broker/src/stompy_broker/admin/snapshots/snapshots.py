@@ -16,6 +16,7 @@ from stompy_broker.admin.snapshots.cluster import cluster_rows
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.queues import QueueSnapshots
 from stompy_broker.admin.snapshots.readers import ReaderSnapshots
+from stompy_broker.admin.snapshots.retained import retained_rows
 from stompy_broker.admin.snapshots.schedules import ScheduleSnapshots
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.snapshots.topics import TopicSnapshots
@@ -113,9 +114,15 @@ class Snapshots:
             return (yield from clients.durable(moment))
         if kind is Kind.SCHEDULED:
             return (yield from self.schedules.rows())
+        if kind in (Kind.READERS, Kind.RETAINED):
+            return (yield from self._readers_or_retained(kind))
+        return (yield from clients.transactions(moment))
+
+    def _readers_or_retained(self, kind: Kind) -> Steps[Sequence[Row]]:
         if kind is Kind.READERS:
             return (yield from self.readers.rows())
-        return (yield from clients.transactions(moment))
+        broker = None if self._cluster is None else self._cluster.broker
+        return (yield from retained_rows(self._router, broker))
 
     def _broker_row(self, moment: SnapshotTime) -> Steps[BrokerRow]:
         """Make the row of the broker, once for all that is looked at together."""

@@ -34,6 +34,7 @@ class TopicSnapshots:
         every = list(self._router.queues.values())
         if self._cluster is not None:
             every = [queue for queue in every if lives_here(self._cluster, queue)]
+        kept = self._router.retained.messages
         scheduled = yield from self._counts.read(every)
         for number, topic in enumerate(self._router.topics, 1):
             row = TopicRow(
@@ -41,6 +42,7 @@ class TopicSnapshots:
                 subscribers=topic.subscribers,
                 durable_subscribers=topic.durables,
                 scheduled=scheduled.get(topic_text(topic.name), 0),
+                retained=0 if (one := kept.get(topic.name)) is None else one.size,
                 in_msgs=topic.published,
                 out_msgs=topic.copies,
                 rate=self._rates.look(topic.name, now, topic.published, topic.copies),
