@@ -28,6 +28,7 @@ from stompy_broker.cli.console import EXIT_NOT_SOUND, complain, print_table
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.compaction import compact_directory
 from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected
+from stompy_broker.store.log_inspection import ExportedEntry
 
 _EPILOG = """
 \b
@@ -68,7 +69,10 @@ def store_check(directory: Path) -> None:
 @_DIRECTORY
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; times in ms.")
 def store_stats(directory: Path, as_json: bool) -> None:
-    """Print what DIR holds: queues, durable subscriptions, files."""
+    """Print what DIR holds: queues, logs, durable subscriptions, files.
+
+    A stream is a log, and so is what was in a queue that keeps its history.
+    """
     with _inspected(directory) as inspection:
         stats = inspection.stats()
     if as_json:
@@ -82,12 +86,17 @@ def store_stats(directory: Path, as_json: bool) -> None:
 def store_export(directory: Path) -> None:
     """Print every message in DIR, a JSON object a line.
 
+    After the messages of queues come those of streams and of what was, with the log's name and
+    their offset there.
+
     Of a damaged database it prints what can be read, and tells on standard error what cannot.
     """
     try:
         with _inspected(directory) as inspection:
             for message in inspection.export():
                 click.echo(_json_line(message))
+            for entry in inspection.export_logs():
+                click.echo(_json_entry(entry))
             sys.stdout.flush()
             problems = inspection.problems
     except BrokenPipeError:
@@ -184,6 +193,14 @@ def _json_line(message: Exported) -> str:
     return json.dumps(fields)
 
 
+def _json_entry(entry: ExportedEntry) -> str:
+    fields = asdict(entry)
+    body, payload = fields.pop("body"), fields.pop("payload")
+    fields["body_base64"] = None if body is None else base64.b64encode(body).decode()
+    fields["payload_base64"] = base64.b64encode(payload).decode()
+    return json.dumps(fields)
+
+
 def _print_stats(stats: Stats) -> None:
     print_table(
         ("queue", "messages", "bytes", "oldest"),
@@ -198,6 +215,15 @@ def _print_stats(stats: Stats) -> None:
         ],
     )
     click.echo()
+    if stats.logs:
+        print_table(
+            ("log", "first", "next", "bytes", "readers"),
+            [
+                (log.log, str(log.first), str(log.next), str(log.bytes), str(len(log.readers)))
+                for log in stats.logs
+            ],
+        )
+        click.echo()
     print_table(
         ("durable subscription", "topics"), [(s.name, s.pattern) for s in stats.subscriptions]
     )

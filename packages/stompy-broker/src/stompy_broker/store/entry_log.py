@@ -12,7 +12,8 @@ come at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from stompy.compiler import mypyc_attr
@@ -51,6 +52,10 @@ class LogEntry(NamedTuple):
     def message(self) -> Message:
         """The message, as a new object."""
         return Message(self.sequence, self.head, self.body, self.stamp)
+
+
+make_entry: Final[Callable[[Iterable[object]], LogEntry]] = partial(tuple.__new__, LogEntry)
+"""Makes an entry of its fields, in one call of C: an append in plain Python costs half as much."""
 
 
 class LogPage(NamedTuple):

@@ -23,6 +23,13 @@ from urllib.parse import quote
 from stompy.errors import ProtocolError
 from stompy_broker.store.base import StoredSubscription, StoreError
 from stompy_broker.store.directory import FILE, damage, lock_directory, translated
+from stompy_broker.store.log_inspection import (
+    ExportedEntry,
+    LogCount,
+    check_logs,
+    count_logs,
+    export_logs,
+)
 from stompy_broker.store.rows import BODY_LENGTH, CONTENT, check_content, restored_head
 from stompy_broker.store.schema import STEPS, check_ours
 
@@ -64,12 +71,14 @@ class Stats:
 
     Attributes:
         queues: by destination.
+        logs: streams, and what was in queues, by name.
         subscriptions: the durable ones, by name.
         damaged: messages that a broker has set aside; they are not counted in their queues.
         files: the length of each file of the database, by name.
     """
 
     queues: list[QueueCount]
+    logs: list[LogCount]
     subscriptions: list[StoredSubscription]
     damaged: int
     files: dict[str, int]
@@ -125,6 +134,7 @@ class Inspection:
             found += self._garbled_settings()
             found += self._miscounted_bodies()
             found += self._damaged_messages()
+            found += check_logs(self._connection)
         except sqlite3.Error as error:
             return [f"{self._file}: cannot be looked through: {error}"]
         return found
@@ -209,6 +219,7 @@ class Inspection:
             )
             return Stats(
                 [QueueCount(*row) for row in queues],
+                count_logs(self._connection),
                 [StoredSubscription(*row) for row in subscriptions],
                 len(self._set_aside()),
                 {
@@ -234,6 +245,10 @@ class Inspection:
             elif message.destination is None:
                 self.problems.append(f"message {message.sequence} is in no queue that is known")
             yield message
+
+    def export_logs(self) -> Iterator[ExportedEntry]:
+        """Every entry of logs that can be read; the rest is told in `problems`."""
+        return export_logs(self._connection, self.problems)
 
     def _set_aside_if_readable(self) -> dict[int, tuple[str, str]]:
         try:

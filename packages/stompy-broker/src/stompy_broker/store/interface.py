@@ -8,6 +8,9 @@ that is what makes COMMIT atomic.
 What is told and taken back before it was written never touches the disk: a message that was
 settled meanwhile leaves no trace.
 
+Streams and what was in a queue are logs: entries with offsets that can be read again
+(`stompy_broker.store.entry_log`), in the same batches as messages.
+
 Two stores keep these promises: `stompy_broker.store.memory`, the reference, and
 `stompy_broker.store.sqlite`. One suite of tests holds both to them.
 

@@ -11,13 +11,12 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from itertools import accumulate, compress, pairwise
 from struct import Struct
 from typing import Final, NamedTuple, cast
 
 from stompy_broker.message import MessageHead, stamp
-from stompy_broker.store.entry_log import LogEntry, WantedValues
+from stompy_broker.store.entry_log import LogEntry, WantedValues, make_entry
 from stompy_broker.store.rows import PRIORITY, SIZED, STAMPED, restored_head
 
 BLOCK_ENTRIES: Final = 1000
@@ -31,9 +30,6 @@ _HEAD = Struct("<IBI")  # length of the header lines, flags, length of the messa
 _VALUE = Struct("<I")  # length of a filter value
 _WIDTHS: Final = ((0xFF, 1, "B"), (0xFFFF, 2, "H"), (0xFFFF_FFFF, 4, "I"), (2**64 - 1, 8, "Q"))
 _TYPES: Final = {width: code for _, width, code in _WIDTHS}
-
-_entry = cast("type[LogEntry]", partial(tuple.__new__, LogEntry))
-"""Makes an entry of its fields in one call from C."""
 
 
 class BlockError(Exception):
@@ -212,10 +208,15 @@ def _read(block: PackedBlock, wanted: WantedValues | None) -> list[LogEntry]:
         columns.append(column)
     sequences, times, places, indexes, lengths, payload_lengths = columns
     offsets: Sequence[int] = range(block.first, block.next)
-    spans = list(pairwise(accumulate(map(_no_less, lengths), initial=at)))
-    payload_spans = list(pairwise(accumulate(payload_lengths, initial=spans[-1][1])))
-    if payload_spans[-1][1] != len(data):
-        raise ValueError(f"{len(data)} bytes instead of {payload_spans[-1][1]}")
+    none = -1 in lengths
+    spans = list(pairwise(accumulate(map(_no_less, lengths) if none else lengths, initial=at)))
+    end = spans[-1][1] + sum(payload_lengths)
+    if end != len(data):
+        raise ValueError(f"{len(data)} bytes instead of {end}")
+    payloads = [b""] * count
+    if end > spans[-1][1]:
+        payload_spans = pairwise(accumulate(payload_lengths, initial=spans[-1][1]))
+        payloads = [data[start:end] for start, end in payload_spans]
     values = [None, *([] if block.filters is None else _read_filters(block.filters))]
     if wanted is not None:
         asked = list(map(wanted.has, values))
@@ -224,16 +225,16 @@ def _read(block: PackedBlock, wanted: WantedValues | None) -> list[LogEntry]:
             list(compress(column, picks))
             for column in (offsets, sequences, times, places, indexes, lengths)
         )
-        spans, payload_spans = list(compress(spans, picks)), list(compress(payload_spans, picks))
+        spans, payloads = list(compress(spans, picks)), list(compress(payloads, picks))
     stamps = {time: stamp(time) for time in set(times)}
     bodies: list[bytes | None] = [data[start:end] for start, end in spans]
-    if -1 in lengths:
+    if none:
         bodies = [
             None if length < 0 else body for length, body in zip(lengths, bodies, strict=True)
         ]
     return list(
         map(
-            _entry,
+            make_entry,
             zip(
                 offsets,
                 sequences,
@@ -241,7 +242,7 @@ def _read(block: PackedBlock, wanted: WantedValues | None) -> list[LogEntry]:
                 map(found.__getitem__, places),
                 bodies,
                 map(values.__getitem__, indexes),
-                [data[start:end] for start, end in payload_spans],
+                payloads,
                 strict=True,
             ),
         )

@@ -18,11 +18,11 @@ from stompy_broker.store.entry_log import (
     PAGE_BYTES,
     EntryLogs,
     LogEnds,
-    LogEntry,
     LogPage,
     OffsetFound,
     PageRead,
     WantedValues,
+    make_entry,
 )
 from stompy_broker.store.log_changes import LogChanges, LogState
 from stompy_broker.store.log_reading import DamagedEntries, LogRead
@@ -80,6 +80,7 @@ class SQLiteLogs(EntryLogs):
     def __init__(self, store: LogBatches, tables: Tables, writer: Writer, clock: Clock) -> None:
         self.damaged = 0
         self._store = store
+        self._changes = store.log_changes
         self._tables = tables
         self._writer = writer
         self._clock = clock
@@ -127,43 +128,43 @@ class SQLiteLogs(EntryLogs):
             state = self._logs[log] = LogState()
         offset = state.next
         at = message.stamp if stamp is None else stamp
-        entry = LogEntry(
-            offset, message.sequence, at, message.head, message.body, filter_value, payload
+        entry = make_entry(
+            (offset, message.sequence, at, message.head, message.body, filter_value, payload)
         )
         size = message.size - OVERHEAD + len(payload)
         state.next = offset + 1
         state.total += size
         if not state.oldest:
             state.oldest = entry.received_at
-        self._store.log_changes().append(log, state, entry, size)
+        self._changes().append(log, state, entry, size)
         return offset
 
     def cut(self, log: str, first: int) -> None:
         """Put a new beginning of a log into the batch."""
-        state = self._changed(log)
+        state = self._touch(log)
         state.first = min(max(state.first, first), state.next)
-        self._store.log_changes().cuts[log] = state.first
+        self._changes().cuts[log] = state.first
 
     def keep_reader(self, log: str, name: str, offset: int | None) -> None:
         """Put the place of a reader, or its end, into the batch."""
-        state = self._changed(log)
+        state = self._touch(log)
         if offset is None:
             state.readers.pop(name, None)
         else:
             state.readers[name] = offset
-        self._store.log_changes().readers[log, name] = offset
+        self._changes().readers[log, name] = offset
 
-    def _changed(self, log: str) -> LogState:
+    def _touch(self, log: str) -> LogState:
         state = self._logs.get(log)
         if state is None:
             state = self._logs[log] = LogState()
-        self._store.log_changes().states[log] = state
+        self._changes().states[log] = state
         return state
 
     def drop(self, log: str) -> None:
         """Put the end of a log into the batch."""
         if self._logs.pop(log, None) is not None:
-            self._store.log_changes().drop(log)
+            self._changes().drop(log)
 
     # -- what is asked ------------------------------------------------------------------------
 

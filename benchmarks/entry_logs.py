@@ -1,0 +1,324 @@
+"""Logs of the store: how quickly entries are written, read and found, and how the loop fares.
+
+First three ways to keep a stream, each as small as it can be: a row for each message, blocks of
+messages as rows, and files of segments with an index. Then the store itself, on an event loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import sqlite3
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zlib import crc32
+
+from serving import form
+
+from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.store.entry_log import LogEntry, LogPage, WantedValues
+from stompy_broker.store.log_block import PackedBlock, pack_blocks
+from stompy_broker.store.sqlite import SQLiteStore
+from stompy_broker.timers import Clock
+
+BODY = b"x" * 100
+HEAD = MessageHead.from_headers(
+    {"destination": "/queue/s", "content-length": "100", "kind": "order"}
+)
+BEGUN = 1_700_000_000_000
+
+
+def entries(first: int, count: int) -> list[LogEntry]:
+    """Entries of a batch, as a queue would tell them: they came within a millisecond or two."""
+    at = stamp(BEGUN + first // 100)
+    return [
+        LogEntry(n, n + 1 << 10, at, HEAD, BODY, None, b"") for n in range(first, first + count)
+    ]
+
+
+def rate(count: int, begun: float) -> float:
+    return count / (time.perf_counter() - begun)
+
+
+def length(top: Path) -> int:
+    return sum(file.stat().st_size for file in top.iterdir())
+
+
+# -- three ways ----------------------------------------------------------------------------------
+
+
+def database(top: Path, table: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(top / "db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(table)
+    return connection
+
+
+class Rows:
+    """A row for each message, many to a statement, as the store writes messages of queues."""
+
+    def __init__(self, top: Path) -> None:
+        self.connection = database(
+            top,
+            "CREATE TABLE entry (offset INTEGER PRIMARY KEY, sequence, received, flags, head, "
+            "body, checksum)",
+        )
+        self.text = f"INSERT INTO entry VALUES {','.join(['(?,?,?,?,?,?,?)'] * 100)}"
+        self.one = "INSERT INTO entry VALUES (?,?,?,?,?,?,?)"
+
+    def append(self, batch: list[LogEntry]) -> None:
+        of_head = crc32(HEAD.block)
+        rows = [
+            (e.offset, e.sequence, BEGUN, 1, e.head.block, e.body, crc32(e.body or b"", of_head))
+            for e in batch
+        ]
+        self.connection.execute("BEGIN")
+        if len(rows) % 100:
+            self.connection.executemany(self.one, rows)
+        else:
+            for at in range(0, len(rows), 100):
+                values = [value for row in rows[at : at + 100] for value in row]
+                self.connection.execute(self.text, values)
+        self.connection.execute("COMMIT")
+
+    def read(self) -> Iterator[int]:
+        at, of_head = 0, crc32(HEAD.block)
+        while True:
+            found = self.connection.execute(
+                "SELECT * FROM entry WHERE offset >= ? ORDER BY offset LIMIT 1000", (at,)
+            ).fetchall()
+            if not found:
+                return
+            for row in found:
+                assert crc32(row[5], of_head) == row[6]
+            yield len([LogEntry(row[0], row[1], b"", HEAD, row[5], None, b"") for row in found])
+            at = found[-1][0] + 1
+
+
+class Blocks:
+    """A block for each batch, as a row."""
+
+    def __init__(self, top: Path) -> None:
+        self.connection = database(
+            top, "CREATE TABLE block (offset INTEGER PRIMARY KEY, length, checksum, data)"
+        )
+
+    def append(self, batch: list[LogEntry]) -> None:
+        self.connection.execute("BEGIN")
+        for block in pack_blocks(batch):
+            row = (block.first, block.length, crc32(block.data), block.data)
+            self.connection.execute("INSERT INTO block VALUES (?,?,?,?)", row)
+        self.connection.execute("COMMIT")
+
+    def read(self) -> Iterator[int]:
+        for row in self.connection.execute("SELECT * FROM block ORDER BY offset"):
+            yield unpack(row)
+
+
+class Segments:
+    """A block for each batch at the end of a file, and another file with their places."""
+
+    def __init__(self, top: Path) -> None:
+        self.path = top / "segment"
+        self.data = open(self.path, "ab", buffering=0)  # noqa: SIM115 -- as long as this
+        self.index = open(top / "index", "ab", buffering=0)  # noqa: SIM115
+
+    def append(self, batch: list[LogEntry]) -> None:
+        parts = [
+            struct.pack("<QIII", block.first, block.length, crc32(block.data), len(block.data))
+            + block.data
+            for block in pack_blocks(batch)
+        ]
+        at = self.data.tell()
+        self.data.write(b"".join(parts))
+        os.fdatasync(self.data.fileno())
+        # Rebuilt from the data after a crash, so it needs no sync of its own.
+        self.index.write(struct.pack("<QQ", batch[0].offset, at))
+
+    def read(self) -> Iterator[int]:
+        with open(self.path, "rb") as file:
+            while head := file.read(20):
+                first, count, checksum, size = struct.unpack("<QIII", head)
+                yield unpack((first, count, checksum, file.read(size)))
+
+
+def unpack(row: tuple[int, int, int, bytes]) -> int:
+    first, count, checksum, data = row
+    assert crc32(data) == checksum
+    return len(PackedBlock(first, count, 0, 0, 0, 0, None, data).entries())
+
+
+def compare_ways(total: int) -> None:
+    print(f"{'':26}{'appended/s':>12}{'one a commit':>14}{'read/s':>12}{'bytes each':>12}")
+    for title, way in (("a row a message", Rows), ("blocks as rows", Blocks), ("files", Segments)):
+        with TemporaryDirectory(prefix="stompy-logs-") as directory:
+            top = Path(directory)
+            kept = way(top)
+            batches = [entries(first, 1000) for first in range(0, total, 1000)]
+            begun = time.perf_counter()
+            for batch in batches:
+                kept.append(batch)
+            appended = rate(total, begun)
+            begun = time.perf_counter()
+            assert sum(kept.read()) == total
+            read = rate(total, begun)
+            each = length(top) / total
+            singles = [entries(first, 1) for first in range(total, total + 1000)]
+            begun = time.perf_counter()
+            for batch in singles:
+                kept.append(batch)
+            print(f"{title:26}{appended:12,.0f}{rate(1000, begun):14,.0f}{read:12,.0f}{each:12.0f}")
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+class Ticks:
+    """How late the loop is for what is due each millisecond."""
+
+    def __init__(self) -> None:
+        self.latest = 0.0
+        self._task = asyncio.ensure_future(self._tick())
+
+    async def _tick(self) -> None:
+        while True:
+            due = time.perf_counter() + 0.001
+            await asyncio.sleep(0.001)
+            self.latest = max(self.latest, time.perf_counter() - due)
+
+    def stop(self) -> float:
+        """Milliseconds."""
+        self._task.cancel()
+        return self.latest * 1000
+
+
+async def told(ask: Callable[[Callable[..., None]], object]) -> object:
+    """Wait for an answer by callback."""
+    answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    ask(lambda *found: answer.set_result(found[0] if found else None))
+    return await answer
+
+
+async def fill(store: SQLiteStore, total: int, filtered: bool) -> float:
+    """Append as a stream does: 1,000 in a turn, and never more than 20,000 unwritten."""
+    logs, number = store.logs, 0
+    begun = time.perf_counter()
+    while number < total:
+        for _ in range(20):
+            at = stamp(BEGUN + number // 100)
+            value = f"f{number // 1000 % 100}" if filtered else None
+            for one in range(number, number + 1000):
+                logs.append("s", Message(one + 1 << 10, HEAD, BODY, at), value)
+            number += 1000
+            await asyncio.sleep(0)
+        await told(store.sync)
+    return rate(total, begun)
+
+
+async def read_all(store: SQLiteStore, wanted: WantedValues | None = None) -> tuple[int, float]:
+    """Read a log from its first entry to its end, a page at a time."""
+    ends = store.logs.ends_of("s")
+    at, count, begun = ends.first, 0, time.perf_counter()
+    while at < ends.next:
+        page = await told(lambda done, at=at: store.logs.read("s", at, done, wanted=wanted))
+        assert isinstance(page, LogPage)
+        count += len(page.entries)
+        at = page.next
+    return count, time.perf_counter() - begun
+
+
+async def at_once(store: SQLiteStore, readers: int) -> float:
+    """Several readers, each through the whole log."""
+    begun = time.perf_counter()
+    await asyncio.gather(*(read_all(store) for _ in range(readers)))
+    return store.logs.ends_of("s").next / (time.perf_counter() - begun)
+
+
+async def measure_store(top: Path, total: int) -> None:
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop.time, lambda when: loop.call_at(when, clock.run))
+    store = SQLiteStore(
+        top / "data",
+        clock,
+        loop.call_soon,
+        loop.call_soon_threadsafe,
+    )
+    logs = store.logs
+
+    def line(what: str, value: str) -> None:
+        print(f"{what:44}{value:>16}   {memory():6.0f} MiB", flush=True)
+
+    line("appended/s", f"{await fill(store, total, filtered=True):,.0f}")
+    line("bytes on disk each", f"{store.stats().bytes / total:,.0f}")
+    count, seconds = await read_all(store)
+    line("read/s", f"{count / seconds:,.0f}")
+    line("read/s of each of 10 at once", f"{await at_once(store, 10):,.0f}")
+    count, seconds = await read_all(store, WantedValues(frozenset({"f7"})))
+    line("one of 100 filter values: looked at/s", f"{total / seconds:,.0f}")
+    assert count == sum(n // 1000 % 100 == 7 for n in range(0, total, 1000)) * 1000
+    worst = 0.0
+    for part in range(20):
+        wanted = BEGUN + total * part // 20 // 100
+        begun = time.perf_counter()
+        found = await told(lambda done, at=wanted: logs.find_time("s", at, done))
+        worst = max(worst, time.perf_counter() - begun)
+        assert isinstance(found, int)
+        assert found == (wanted - BEGUN) * 100
+    line("seek by time, the slowest of 20, ms", f"{worst * 1000:.1f}")
+    begun = time.perf_counter()
+    await told(lambda done: logs.read("s", total // 2 + 17, done, limit=1))
+    line("first page from an offset, ms", f"{(time.perf_counter() - begun) * 1000:.1f}")
+    ticks = Ticks()
+    await asyncio.sleep(1)
+    line("the loop is late when idle, ms", f"{ticks.stop():.1f}")
+    ticks, begun = Ticks(), time.perf_counter()
+    logs.cut("s", total * 9 // 10)
+    await told(store.sync)
+    while store.tables.logs.is_untidy:  # noqa: ASYNC110 -- nobody is told
+        await asyncio.sleep(0.005)
+    line("nine tenths cut off, seconds", f"{time.perf_counter() - begun:.2f}")
+    line("the loop is late meanwhile, ms", f"{ticks.stop():.1f}")
+    ticks = Ticks()
+    begun = time.perf_counter()
+    commits = min(5000, total // 100)
+    for number in range(commits):
+        logs.append("t", Message(number + 1 << 10, HEAD, BODY, stamp(BEGUN)))
+        await told(store.sync)
+    line("one a commit, appended/s", f"{rate(commits, begun):,.0f}")
+    line("the loop is late meanwhile, ms", f"{ticks.stop():.1f}")
+    ((rows,),) = store.tables.connection.execute(
+        "SELECT count(*) FROM log_block WHERE place >> 40 = "
+        "(SELECT id FROM entry_log WHERE name = 't')"
+    )
+    line("rows of these", f"{rows:,}")
+    store.close()
+
+
+def memory() -> float:
+    """What this process has in memory now, in MiB."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1024**2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=1_000_000, help="how many in the store")
+    parser.add_argument("--ways", type=int, default=200_000, help="how many in each of the ways")
+    chosen = parser.parse_args()
+    print(form())
+    if chosen.ways:
+        compare_ways(chosen.ways)
+        print()
+    if chosen.entries:
+        with TemporaryDirectory(prefix="stompy-logs-") as directory:
+            asyncio.run(measure_store(Path(directory), chosen.entries))
+
+
+if __name__ == "__main__":
+    main()
