@@ -29,6 +29,7 @@ HOT = (
     "stompy.protocol.message_heads",
     "stompy.protocol.server",
     "stompy.session.commands",
+    "stompy_broker.dedup_headers",
     "stompy_broker.group_headers",
     "stompy_broker.header_text",
     "stompy_broker.message",

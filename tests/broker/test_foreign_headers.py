@@ -85,7 +85,7 @@ def test_what_asks_for_nothing_or_may_be_an_application_s_own_passes(port: int, 
 
 def test_ignored_on_purpose_is_told_once(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.WARNING)
-    names = ["x-delivery-limit", "dedup-id"]
+    names = ["x-delivery-limit", "AMQ_SCHEDULER_ACTION"]
     with (
         running_broker(compat={"ignore": names}) as broker,
         Peer.open(broker.port) as peer,
@@ -94,8 +94,8 @@ def test_ignored_on_purpose_is_told_once(caplog: pytest.LogCaptureFixture):
             peer.send(
                 f"SUBSCRIBE\nid:{number}\ndestination:/queue/q{number}\nx-delivery-limit:9\n\n\0"
             )
-            peer.send(f"SEND\ndestination:/queue/q{number}\ndedup-id:g{number}\n\nx\0")
-            assert peer.expect("MESSAGE")["dedup-id"] == f"g{number}"
+            peer.send(f"SEND\ndestination:/queue/q{number}\nAMQ_SCHEDULER_ACTION:g{number}\n\nx\0")
+            assert peer.expect("MESSAGE")["AMQ_SCHEDULER_ACTION"] == f"g{number}"
         told = broker._ask(
             lambda broker: [
                 event.reason
@@ -103,7 +103,7 @@ def test_ignored_on_purpose_is_told_once(caplog: pytest.LogCaptureFixture):
                 if event.type == "header.ignored"
             ]
         )
-        peer.send("SEND\ndestination:/queue/q\nNats-Msg-Id:1\n\n\0")
+        peer.send("SUBSCRIBE\nid:no\ndestination:/queue/q\nno-local:true\n\n\0")
         peer.expect_error("not-supported")
     assert told == names
     assert caplog.text.count("is ignored") == 2
@@ -113,7 +113,7 @@ def test_a_block_that_is_refused_is_refused_again(port: int):
     """Parsed blocks are remembered, and shared by all connections."""
     for _ in range(3):
         with Peer.open(port) as peer:
-            peer.send("SEND\ndestination:/queue/again\ndedup-id:1\n\n\0")
+            peer.send("SEND\ndestination:/queue/again\nAMQ_SCHEDULER_ACTION:1\n\n\0")
             peer.expect_error("not-supported")
 
 

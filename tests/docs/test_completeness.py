@@ -26,8 +26,8 @@ import stompy_broker
 import stompy_broker.cli
 import stompy_monitor.cli
 from stompy.admin import ROWS, CommandErrorCode, Kind, Role
+from stompy_broker.broker_headers import BROKER_HEADERS
 from stompy_broker.foreign_headers import NAMES
-from stompy_broker.message import BROKER_HEADERS
 from stompy_broker.routing.stats import QueueStats
 from stompy_monitor.app import check_keys
 

@@ -11,8 +11,9 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.codec import FrameParser, Head
 from stompy.protocol.headers import Version
 from stompy.protocol.limits import DEFAULT_LIMITS
+from stompy_broker.broker_headers import BROKER_HEADERS, DEATH_HEADERS
 from stompy_broker.foreign_headers import OF_SEND
-from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
+from stompy_broker.message import TELLING
 from stompy_broker.session.send import plan_for
 from stompy_broker.session.send_heads import head_caches
 from stompy_broker.session.send_routes import SendRoutes

@@ -31,7 +31,7 @@ from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.event_loop import name_of
 from stompy_broker.memory_limit import memory_mark
-from stompy_broker.reload import ReloadParts, Reloads, caps_of, session_settings_of
+from stompy_broker.reload import ReloadParts, Reloads, session_settings_of, set_limits
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
@@ -217,7 +217,7 @@ class Broker:
         )
         self._router.directions.renew(config.exchange, config.virtual_topics, config.route)
         self._reports.begin(loop, self._router)
-        self._router.registry.table.caps = caps_of(config)
+        set_limits(self._router, config)
         count_storage(self._router, config.quota)
         self._router.registry.arguments.strict = config.compat.strict_arguments
         self._source.watch(self._connections, self._router.groups, self._store)

@@ -39,6 +39,7 @@ CHANGEABLE: Mapping[str, Applies] = {
     "limits.durables": Applies.AT_ONCE,
     "limits.retained": Applies.AT_ONCE,
     "limits.retained_bytes": Applies.AT_ONCE,
+    "limits.dedup": Applies.AT_ONCE,
     "limits.name": Applies.CONNECTIONS,
     "limits.disk": Applies.AT_ONCE,
     "limits.subscriptions": Applies.AT_ONCE,

@@ -69,6 +69,8 @@ EVENTS: Mapping[str, str] = {
     "`reason` names, and `[compat]` has it ignored. Once for each header.",
     "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",
     "message.dropped": "A queue gave up a message, which is gone.",
+    "message.duplicate": "A message was dropped because its duplicate id (`dedup-id`) was known "
+    "where it was sent to; `detail` has what it is a duplicate of.",
     "message.expired": "The time of a message was over.",
     "queue.argument_ignored": "A frame would set up a queue otherwise than it is set up; `detail` "
     "has what it says.",

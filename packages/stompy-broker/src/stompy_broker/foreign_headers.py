@@ -310,19 +310,6 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=("", "amq.direct"),
     ),
     ForeignHeader(
-        (
-            "dedup-id",
-            "_AMQ_DUPL_ID",
-            "x-deduplication-header",
-            "Nats-Msg-Id",
-            "dedup-ttl",
-            "x-cache-ttl",
-            "dedup-mode",
-        ),
-        (_SEND,),
-        "a second message with the same value is dropped",
-    ),
-    ForeignHeader(
         RETAIN,
         (_SEND,),
         "the message is kept for who subscribes later; a queue keeps everything until somebody "

@@ -39,6 +39,11 @@ class LimitsConfig(Section):
     retained_bytes: ByteSize = Field(
         default=ByteSize(64 * _MIB), ge=0, description="Size of all those messages together."
     )
+    dedup: PositiveInt = Field(
+        default=1_000_000,
+        description="Duplicate ids (`dedup-id`) that are known of all destinations together, about "
+        "110 bytes each; beyond that the oldest go first.",
+    )
     temporary_queues: PositiveInt = Field(
         default=1000, description="Temporary queues a connection."
     )

@@ -21,8 +21,9 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version, header_lines
+from stompy_broker.broker_headers import BROKER_HEADERS, DEATH_HEADERS
+from stompy_broker.dedup_headers import FOUND_AT, NAMING
 from stompy_broker.group_headers import (
-    FIRST_FOR_CONSUMER,
     GROUP_HEADERS,
     JMS_GROUP,
     Grouping,
@@ -31,58 +32,6 @@ from stompy_broker.group_headers import (
 )
 from stompy_broker.header_text import as_text, is_utf8, read_block
 from stompy_broker.retain_headers import RETAIN_HEADERS, asks_to_retain, may_ask_to_retain
-
-BROKER_HEADERS = frozenset(
-    (
-        "receipt",
-        "transaction",
-        "message-id",
-        "subscription",
-        "ack",
-        "redelivered",
-        "delivery-count",
-        "JMSXUserID",
-        FIRST_FOR_CONSUMER,
-        "durable",
-        "auto-delete",
-        "exclusive",
-        "x-max-length",
-        "x-max-length-bytes",
-        "x-overflow",
-        "x-message-ttl",
-        "x-expires",
-        "x-last-value-key",
-        "x-dead-letter-routing-key",
-        "x-dead-letter-exchange",
-        "x-queue-type",
-        "x-max-priority",
-        "x-max-age",
-        "x-stream-offset",
-    )
-)
-"""Headers of a SEND that speak to the broker, or that only the broker may write on a MESSAGE.
-
-They are not passed on; every other header is.
-"""
-
-DEATH_HEADERS = frozenset(
-    (
-        "original-destination",
-        "original-expiration",
-        "original-expires",
-        "original-subscription",
-        "original-ttl",
-        "x-death-count",
-        "x-death-info",
-        "x-death-path",
-        "x-death-time",
-        "x-first-death-queue",
-        "x-first-death-reason",
-        "x-last-death-queue",
-        "x-last-death-reason",
-    )
-)
-"""What the broker writes on a dead letter. Nobody else may, because `message.retry` goes by it."""
 
 DEFAULT_PRIORITY: Final = 4
 HIGHEST_PRIORITY: Final = 9
@@ -102,6 +51,9 @@ _NOTABLE: Final = (
 """Headers that a SEND must be free of to be passed on just as it came."""
 
 _BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADERS)
+
+_TOLD: Final = FOUND_AT + len(NAMING)
+"""Where the values of `TELLING` begin among those that `SendHeads` finds."""
 
 _SEND: Final = len("SEND\n")
 _RECEIPT: Final = b"\nreceipt:"
@@ -128,7 +80,8 @@ class MessageTraits:
         group: what it has in common with others that come in order; None = nothing.
         closes_group: whether that ends with it.
         retains: whether a topic is to keep it for who subscribes later.
-        unusual: whether a queue or topic has to be told of something before it is published.
+        unusual: whether a queue or topic has to be told of something before it is published, or it
+            is to be taken once.
     """
 
     __slots__ = (
@@ -254,8 +207,11 @@ class MessageHead:
             block = block[:start] + block[start + len(_RECEIPT) + len(receipt) :]
         traits = _UNSIZED if found[1] is None else _SIZED
         if found[-1] is not None:
-            # A time that messages tell is theirs, but that they tell one they have in common.
-            traits = _traits_found(found[1] is not None, found[3] is not None, *found[4:-1])
+            # A time that messages tell is theirs, but that they tell one they have in common; and
+            # so it is with what a sender calls one, to have it taken once.
+            once = found[FOUND_AT] is not None or found[FOUND_AT + 1] is not None
+            told = found[_TOLD + 1 : -1]
+            traits = _traits_found(found[1] is not None, found[_TOLD] is not None, once, *told)
         return MessageHead(block[_SEND:] + b"\n\n", traits)
 
     @classmethod
@@ -713,7 +669,7 @@ def _traits_told(
 
 
 @lru_cache(maxsize=16_384)
-def _traits_found(sized: bool, stamped: bool, *found: bytes | None) -> MessageTraits:
+def _traits_found(sized: bool, stamped: bool, once: bool, *found: bytes | None) -> MessageTraits:
     """The same for the other values of `TELLING` that `SendHeads` found."""
     headers = {
         name: value.decode()
@@ -722,7 +678,9 @@ def _traits_found(sized: bool, stamped: bool, *found: bytes | None) -> MessageTr
     }
     if stamped:
         headers["timestamp"] = ""
-    return _traits_told(sized, headers)
+    traits = _traits_told(sized, headers)
+    traits.unusual = traits.unusual or once
+    return traits
 
 
 def _number(headers: Mapping[str, str], name: str, default: int) -> int:

@@ -181,6 +181,7 @@ class Reloads:
             for changed in parts.router.registry.renew_policies():
                 queues = changed
                 yield None
+            parts.router.duplicates.renew(parts.router.policies.of_text)
             parts.snapshots.queues.clear()
         self._tell(found)
         return queues, clients
@@ -188,7 +189,7 @@ class Reloads:
     def _settle_limits(self, config: BrokerConfig) -> None:
         parts, limits = self._parts, config.limits
         parts.logins.connections_per_user = limits.connections_per_user
-        parts.router.registry.table.caps = caps_of(config)
+        set_limits(parts.router, config)
         parts.router.groups.move_disk_mark(limits.disk)
 
     def _look_at_clients(self, config: BrokerConfig) -> Steps[int]:
@@ -236,10 +237,10 @@ class Reloads:
             )
 
 
-def caps_of(config: BrokerConfig) -> Caps:
-    """How many queues there may be, and so on."""
+def set_limits(router: Router, config: BrokerConfig) -> None:
+    """Have a router go by how many queues there may be, and so on."""
     limits = config.limits
-    return Caps(
+    router.registry.table.caps = Caps(
         limits.queues,
         limits.durables,
         limits.name,
@@ -247,6 +248,7 @@ def caps_of(config: BrokerConfig) -> Caps:
         limits.retained,
         limits.retained_bytes,
     )
+    router.duplicates.most = limits.dedup
 
 
 def session_settings_of(

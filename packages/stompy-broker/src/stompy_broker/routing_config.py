@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from stompy.errors import ProtocolError
+from stompy_broker.broker_headers import BROKER_HEADERS, DEATH_HEADERS
 from stompy_broker.config_section import Section
 from stompy_broker.destinations.exchanges import BUILT_IN, Exchanges, ExchangeType
 from stompy_broker.destinations.matcher import Matcher
@@ -25,7 +26,6 @@ from stompy_broker.destinations.names import (
 )
 from stompy_broker.destinations.patterns import ONE_WORD, REST, WILDCARDS
 from stompy_broker.destinations.virtual_topics import MATCH, QUEUES
-from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS
 from stompy_broker.selectors.selector import compile_selector
 
 MOST_ROUTES = 4

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, ValidationError, field_validator, model_validator
 
 from stompy.errors import ProtocolError
+from stompy_broker.destinations.duplicate_settings import DuplicateSettings
 from stompy_broker.destinations.group_settings import GroupSettings
 from stompy_broker.destinations.history_settings import HistorySettings
 from stompy_broker.destinations.matcher import Matcher
@@ -123,7 +124,9 @@ def _says_type(text: str, holds: str) -> bool:
         return False
 
 
-class Policy(GroupSettings, HistorySettings, QueueTypeSettings, ValueSettings):
+class Policy(
+    GroupSettings, HistorySettings, QueueTypeSettings, ValueSettings, DuplicateSettings
+):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
 
     match: str = Field(
@@ -475,6 +478,13 @@ class Policies:
             return _DEFAULT  # each of its messages goes by the policy of its topic
         index = self.index(kind, name)
         return _DEFAULT if index is None else self._policies[index]
+
+    def of_text(self, text: str) -> Policy:
+        """The policy of a queue or topic, by its name with the prefix in front."""
+        for kind in (DestinationKind.TOPIC, DestinationKind.QUEUE):
+            if text.startswith(kind.value):
+                return self.find(kind, text.removeprefix(kind.value))
+        return _DEFAULT
 
     def index(self, kind: DestinationKind, name: str) -> int | None:
         """The place of the first policy that matches, from 0; None: the defaults hold."""

@@ -13,7 +13,7 @@ from stompy_broker.routing.batching import BatchedWork, WorkBudget
 from stompy_broker.routing.browse_walk import BrowseWalk
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.group import QueueGroup
-from stompy_broker.routing.interface import Browse, Browsed
+from stompy_broker.routing.interface import Browse, Browsed, GroupFigures
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.selection import first_bytes
@@ -25,21 +25,26 @@ from stompy_broker.store.interface import MessageStore
 def browse(
     ready: ReadyList,
     consumers: Iterable[Consumer],
+    groups: Callable[[], tuple[GroupFigures, ...]] | None,
     wanted: Browse,
     services: Services,
     group: QueueGroup,
     done: Callable[[Browsed], None],
 ) -> None:
-    """Look at what waits, or what consumers have.
+    """Look at what waits, or what consumers have, or at the groups of that.
 
     Args:
         ready: what waits.
         consumers: who may have messages of the queue.
+        groups: gives the groups of its messages; None = there are none.
         wanted: which of them.
         services: clock, and how many may be looked at in one step.
         group: the queue's, whose store reads bodies.
         done: takes what was found.
     """
+    if wanted.groups:
+        done(Browsed([], 0, more=False, groups=() if groups is None else groups()))
+        return
     budget, store = services.work_budget, group.store
     if wanted.stream:
         done(Browsed([], 0, more=False))  # it is none

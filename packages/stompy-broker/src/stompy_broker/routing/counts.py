@@ -14,11 +14,13 @@ class Counts:
         dropped: messages that were given up, and went nowhere.
         removed: messages that operators took out.
         replaced: messages whose place newer ones took that have the same key.
+        duplicates: messages that were dropped because their duplicate id was known.
     """
 
     __slots__ = (
         "dead_lettered",
         "dropped",
+        "duplicates",
         "expired",
         "nacked",
         "redelivered",
@@ -28,9 +30,9 @@ class Counts:
 
     def __init__(self) -> None:
         self.nacked = self.redelivered = self.expired = 0
-        self.dead_lettered = self.dropped = self.removed = self.replaced = 0
+        self.dead_lettered = self.dropped = self.removed = self.replaced = self.duplicates = 0
 
-    def values(self) -> tuple[int, int, int, int, int, int, int]:
+    def values(self) -> tuple[int, int, int, int, int, int, int, int]:
         """All of them, in the order of `QueueFigures`."""
         return (
             self.nacked,
@@ -40,4 +42,5 @@ class Counts:
             self.dropped,
             self.removed,
             self.replaced,
+            self.duplicates,
         )

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from stompy.admin.rows import Event
+from stompy_broker.dedup_headers import without_duplicate_id
 from stompy_broker.destinations.names import (
     BACKLOG,
     SHARE,
@@ -247,6 +248,7 @@ class DeadLetters:
         headers = message.head.headers()
         headers.pop(PATH, None)
         headers.pop(TIMEOUT, None)  # it has been answered
+        without_duplicate_id(headers)
         origin = headers["destination"]
         for header in _NO_LONGER & headers.keys():
             headers[f"original-{header}"] = headers.pop(header)

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Final
 
 from stompy.protocol.headers import Version, escape
+from stompy_broker.dedup_headers import DUPLICATE_MODE
 from stompy_broker.message import Message, MessageHead, MessageTraits
 from stompy_broker.schedules import headers as schedule_headers
 from stompy_broker.schedules.headers import SCHEDULE_HEADERS
@@ -21,7 +22,7 @@ JOB, AT, NUMBER = "scheduledJobId", "scheduled-at", "scheduled-number"
 MISSED = "scheduled-missed"
 """How many times it stands for that had passed while nobody was there."""
 
-_TAKEN_OFF: Final = SCHEDULE_HEADERS | {JOB, AT, NUMBER, MISSED}
+_TAKEN_OFF: Final = SCHEDULE_HEADERS | {JOB, AT, NUMBER, MISSED, DUPLICATE_MODE}
 _BACKSLASH: Final = b"\\"
 _MOST_SHARED: Final = 256
 _LARGE: Final = 4096

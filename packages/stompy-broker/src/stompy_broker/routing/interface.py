@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
+from stompy_broker.dedup_headers import DuplicateId
 from stompy_broker.destinations.names import Destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, MessageHead
@@ -183,6 +184,8 @@ class QueueFigures(NamedTuple):
         dropped: messages that were given up, and went nowhere.
         removed: messages that operators took out.
         replaced: messages whose place newer ones took that have the same key.
+        duplicates: messages that were dropped because their duplicate id was known.
+        duplicate_ids: how many of those are known.
         unmatched: messages that are ready, and that no consumer takes who is there: the selectors
             of all of them do not match. 0 while they are still looked at for a new one.
         lines: figures of the selectors that consumers have; of a thousand at most.
@@ -214,6 +217,8 @@ class QueueFigures(NamedTuple):
     dropped: int
     removed: int
     replaced: int
+    duplicates: int
+    duplicate_ids: int
     unmatched: int
     lines: tuple[LineFigures, ...]
     groups: int
@@ -476,6 +481,41 @@ class AssignGroup:
 OfGroups = KeepGroups | AssignGroup
 """What is asked about message groups, where those are kept."""
 
+
+class PublishOnce:
+    """Take a message as `Queue.publish` does, unless its duplicate id is known.
+
+    The answer is what clients call the message that it is a duplicate of, 0 = it was taken. It
+    comes before ``done``, and not at all if the message is refused.
+
+    Args:
+        message: it.
+        duplicate_id: what its sender calls it.
+        done: called when it is safe, or the one that it is a duplicate of, unless it is refused.
+        refused: told when it is refused; None = it was admitted before, and has to be taken.
+
+    Attributes:
+        message: as above.
+        duplicate_id: as above.
+        done: as above.
+        refused: as above.
+    """
+
+    __slots__ = ("done", "duplicate_id", "message", "refused")
+
+    def __init__(
+        self,
+        message: Message,
+        duplicate_id: DuplicateId,
+        done: Done | None = None,
+        refused: Refused | None = None,
+    ) -> None:
+        self.message = message
+        self.duplicate_id = duplicate_id
+        self.done = done
+        self.refused = refused
+
+
 KEEP_GROUPS: Final = KeepGroups()
 """One for all."""
 
@@ -492,6 +532,7 @@ Order = (
     | ShareMemory
     | OfGroups
     | OfStreams
+    | PublishOnce
     | Close
 )
 """What is asked of a queue now and then."""

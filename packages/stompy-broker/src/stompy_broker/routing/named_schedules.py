@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from stompy_broker.dedup_headers import DEBOUNCE, DUPLICATE_MODE
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.schedules.headers import NAME
 
-_NAMES: Final = tuple(name.encode() + b":" for name in NAME)
+_NAMES: Final = tuple(line.encode() for line in (f"{NAME[0]}:", f"{DUPLICATE_MODE}:{DEBOUNCE}"))
 _SPARE: Final = 64
 
 Waiting = tuple[float, int, Message]

@@ -26,6 +26,7 @@ from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.browsing import browse
 from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.dealer import ALWAYS_SOME, Dealer
+from stompy_broker.routing.duplicate_check import take_once
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.group_delivery import Dealt
@@ -40,6 +41,7 @@ from stompy_broker.routing.interface import (
     KeepGroups,
     Order,
     Outcome,
+    PublishOnce,
     QueueFigures,
     QueueIdentity,
     QueueKind,
@@ -136,7 +138,7 @@ class LocalQueue(RestorableQueue):
         self.published = self.delivered = self.acked = 0
         self._services = services
         self._settings, self._created_at = NO_SETTINGS, services.wall()
-        parts = QueueParts(identity, services, group, self._have_read, self._expire, self._hand_out)
+        parts = QueueParts(identity, services, group, self._hand_out)
         self._ready, self._line, self._accounts = parts.ready, parts.line, parts.accounts
         self._fifo, self._heap = parts.ready.fifo, parts.ready.heap
         self._dealer: Dealer | None = None
@@ -426,15 +428,6 @@ class LocalQueue(RestorableQueue):
     def _count(self, dealt: Dealt) -> None:
         self.delivered, self._unacked = self.delivered + dealt[0], self._unacked + dealt[1]
 
-    def _have_read(self, lost: set[int]) -> None:
-        """Go on with bodies that were read from disk."""
-        self._discards.lose_some(lost, self._ready)
-        self._hand_out()
-
-    def _expire(self) -> None:
-        """Give up everything whose time is over, wherever it waits."""
-        self._batches.do(self._expiry.take_out(self._ready), self._discards.expire)
-
     # -- now and then ---------------------------------------------------------------------
 
     @property
@@ -466,6 +459,7 @@ class LocalQueue(RestorableQueue):
             self.delivered,
             self.acked,
             *self._counts.values(),
+            self._services.duplicates.count(self.destination),
             *dealt,
             self._attendance.idle_since,
         )
@@ -476,16 +470,15 @@ class LocalQueue(RestorableQueue):
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Look at messages that wait, or at their groups."""
-        if wanted.groups:
-            groups = () if self._dealer is None else self._dealer.show_groups()
-            done(Browsed([], 0, more=False, groups=groups))
-            return
-        browse(self._ready, self._consumers, wanted, self._services, self.group, done)
+        groups = None if self._dealer is None else self._dealer.show_groups
+        browse(self._ready, self._consumers, groups, wanted, self._services, self.group, done)
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
-        if isinstance(order, KeepGroups | AssignGroup) and not (self.private or self._closed):
+        if isinstance(order, PublishOnce):
+            self._counts.duplicates += take_once(self, order, self._services, answer)
+        elif isinstance(order, KeepGroups | AssignGroup) and not (self.private or self._closed):
             groups = self._keep_groups()
             answer(groups.order(order) if isinstance(order, AssignGroup) else 0)
         elif not isinstance(order, Configure | Close):

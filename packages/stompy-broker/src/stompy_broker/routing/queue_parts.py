@@ -29,8 +29,6 @@ class QueueParts:
         identity: of the queue.
         services: of the broker.
         group: of the queue.
-        have_read: called when bodies were read, with the sequences of those that are lost.
-        expire: called when messages may have ended.
         hand_out: called when messages may be delivered again.
 
     Attributes:
@@ -51,6 +49,7 @@ class QueueParts:
     """
 
     __slots__ = (
+        "_hand_out",
         "accounts",
         "attendance",
         "batches",
@@ -72,8 +71,6 @@ class QueueParts:
         identity: QueueIdentity,
         services: Services,
         group: QueueGroup,
-        have_read: Callable[[set[int]], None],
-        expire: Callable[[], None],
         hand_out: Callable[[], None],
     ) -> None:
         clock, wall = services.clock, services.wall
@@ -88,11 +85,12 @@ class QueueParts:
         services.loans.holders += volatile
         bounded = policy.max_bytes and not identity.private
         self.own = Watermark(policy.max_bytes) if bounded else None
-        self.reader = reader = BodyReader(memory, group.store, have_read)
+        self._hand_out = hand_out
+        self.reader = reader = BodyReader(memory, group.store, self._have_read)
         self.accounts = accounts = keep_accounts(
             identity, services, group, memory, self.own, reader, self.attendance.consumers
         )
-        self.expiry = expiry = Expiry(clock, wall, expire, all_end=bool(policy.message_ttl))
+        self.expiry = expiry = Expiry(clock, wall, self._expire, all_end=bool(policy.message_ttl))
         self.delays = delays = Delays(ready, clock, hand_out)
         self.discards = discards = Discards(
             identity, services, group, accounts, reader, counts, delays.delay
@@ -102,3 +100,12 @@ class QueueParts:
         self.limits = LengthLimits(
             identity, ready, accounts, discards, counts, self.attendance.consumers, services.loans
         )
+
+    def _have_read(self, lost: set[int]) -> None:
+        """Go on with bodies that were read from disk."""
+        self.discards.lose_some(lost, self.ready)
+        self._hand_out()
+
+    def _expire(self) -> None:
+        """Give up everything whose time is over, wherever it waits."""
+        self.batches.do(self.expiry.take_out(self.ready), self.discards.expire)

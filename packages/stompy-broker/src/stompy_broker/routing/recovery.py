@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
+from stompy_broker.routing.duplicate_book import DuplicateBook
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import RestorableQueue
 from stompy_broker.routing.message_group import grouped
+from stompy_broker.routing.unique_message import queued_again
 from stompy_broker.store.interface import MessageStore
 
 log = logging.getLogger("stompy_broker.router")
@@ -42,6 +44,7 @@ def restore_messages(
     store: MessageStore,
     queue_of: Callable[[str], RestorableQueue | None],
     *,
+    book: DuplicateBook,
     drop_orphans: bool = True,
     held: dict[int, list[Message]] | None = None,
 ) -> int:
@@ -51,6 +54,7 @@ def restore_messages(
         store: it.
         queue_of: gives the queue of a destination; None: it belonged to a durable subscription
             that was deleted.
+        book: the duplicate ids of all destinations.
         drop_orphans: whether such messages are dropped; else they stay in the store.
         held: takes what consumers had, by their numbers, who may still be there; None = they have
             gone.
@@ -71,6 +75,7 @@ def restore_messages(
         if queue is None:
             orphans.append(message)
             continue
+        message = queued_again(message, queue, book)
         if holder:
             had.setdefault(holder, []).append(message)
         queue.restore(message, due)

@@ -149,6 +149,7 @@ class Registry:
             StoreError: the store is damaged.
         """
         made: dict[str, RestorableQueue] = {}
+        self._services.duplicates.restore(group.store, self._policies.of_text)
         for name, headers in group.store.queues().items():
             settings = QueueSettings.from_stored(headers)
             made[name] = self._add_queue(name, self._set_up(name, settings), group)
@@ -165,7 +166,11 @@ class Registry:
                 away = max(0, self._services.wall() - subscription.left)
                 backlog.set_idle_since(self._services.clock.now() - away / 1000)
         restored = restore_messages(
-            group.store, partial(self._queue_of, made, group), drop_orphans=all_known, held=held
+            group.store,
+            partial(self._queue_of, made, group),
+            book=self._services.duplicates,
+            drop_orphans=all_known,
+            held=held,
         )
         for name in made:
             self._make_meant(name)

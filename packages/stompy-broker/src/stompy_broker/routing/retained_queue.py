@@ -303,6 +303,8 @@ class RetainedQueue(RestorableQueue):
             dropped=0,
             removed=self._removed,
             replaced=0,
+            duplicates=0,
+            duplicate_ids=0,
             unmatched=0,
             lines=(),
             groups=0,

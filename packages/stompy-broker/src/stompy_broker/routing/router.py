@@ -28,6 +28,7 @@ from stompy_broker.routing.choices import NOBODY
 from stompy_broker.routing.dead_letters import DeadLetter, DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.directions import Directions
+from stompy_broker.routing.duplicate_book import DuplicateBook
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Watermark
@@ -83,6 +84,7 @@ class Router:
         directions: where else messages go, as the configuration has it.
         storage: what users have in queues; None = nobody wants to know.
         histories: the past of queues.
+        duplicates: the duplicate ids of all destinations.
         spread: makes changes of groups of several owners; None = none of that kind can be made.
         firing: publishes what was sent to come later; None = nobody does yet.
         retained_messages: what topics keep for who subscribes later.
@@ -120,6 +122,7 @@ class Router:
         self.spread: SpreadChange | None = None
         self.firing: Firing | None = None
         self.wait_times, self.histories = WaitTimes(wall), Histories(self)
+        self.duplicates = DuplicateBook(clock, wall)
         self.retained_messages = RetainedMessages(self, self.groups.home)
         self.retained = self.retained_messages.table
         self._unusual_topics = UnusualTopicMessages(self, self.retained_messages)
@@ -191,7 +194,7 @@ class Router:
         """
         full = self._watermarks.full
         if full is not None and refused is not None:
-            self._refuse_when_stalled(destination, head)
+            self.check_stalled(destination, head)
         own: Watermark | None = None
         if destination.kind is _QUEUE:
             queue = self.queues.get(destination.name) or self.queue(
@@ -265,7 +268,7 @@ class Router:
             ProtocolError: all of them would, because the store is in trouble.
         """
         if self._watermarks.full is not None:
-            self._refuse_when_stalled(destination, head)
+            self.check_stalled(destination, head)
         if destination.kind is _TOPIC:
             if head.traits.retains:
                 self.retained_messages.check(((destination.name, len(head.block), length),))
@@ -561,10 +564,10 @@ class Router:
         others = self.registry.table.others if destination.kind is _TOPIC else None
         if others is not None and others.stale.full and head.traits.persistent:
             return others.stale
-        groups = self._stored_in(destination, head)
+        groups = self.stored_in(destination, head)
         return next((group.blocking for group in groups if group.blocking is not None), None)
 
-    def _stored_in(self, destination: Destination, head: MessageHead) -> list[QueueGroup]:
+    def stored_in(self, destination: Destination, head: MessageHead) -> list[QueueGroup]:
         """The groups on whose disks a message goes."""
         if not head.traits.persistent:
             return []
@@ -582,8 +585,13 @@ class Router:
         found = {queue.group: None for queue in queues if queue.is_stored}
         return [group for group in found if group.store.durable]
 
-    def _refuse_when_stalled(self, destination: Destination, head: MessageHead) -> None:
-        for group in self._stored_in(destination, head):
+    def check_stalled(self, destination: Destination, head: MessageHead) -> None:
+        """Refuse what goes to a store that cannot write, where that is wanted.
+
+        Raises:
+            ProtocolError: it does.
+        """
+        for group in self.stored_in(destination, head):
             if group.stalled.full and group.stalled.refuses:
                 raise ProtocolError(ErrorCode.STORE_UNAVAILABLE, group.stalled.refuses)
 

@@ -34,6 +34,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
+from stompy_broker.routing.duplicate_check import take_once
 from stompy_broker.routing.fired_heads import FiredHeads, fires_once, without_schedule
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
@@ -45,6 +46,7 @@ from stompy_broker.routing.interface import (
     Expire,
     Order,
     Outcome,
+    PublishOnce,
     QueueFigures,
     QueueIdentity,
     QueueKind,
@@ -431,6 +433,7 @@ class ScheduleQueue(RestorableQueue):
             self._ended,
             *self._counts.values(),
             0,
+            0,
             (),
             0,
             0,
@@ -453,7 +456,9 @@ class ScheduleQueue(RestorableQueue):
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
-        if isinstance(order, Expire):
+        if isinstance(order, PublishOnce):
+            take_once(self, order, self._services, answer, self.origin)
+        elif isinstance(order, Expire):
             self.published += 1
             self._turn_away(order.message)
             answer(1)

@@ -11,6 +11,7 @@ from stompy_broker.routing.answers import Done
 from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.dead_letters import DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
+from stompy_broker.routing.duplicate_book import DuplicateBook
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Loans, Watermark
 from stompy_broker.routing.group import QueueGroup
@@ -39,6 +40,7 @@ class Services(Protocol):
         retained: what topics keep for who subscribes later.
         retained_messages: gives it to who does.
         histories: the past of queues.
+        duplicates: the duplicate ids of all destinations.
     """
 
     clock: Clock
@@ -54,6 +56,7 @@ class Services(Protocol):
     retained: RetainedTable
     retained_messages: RetainedMessages
     histories: Histories
+    duplicates: DuplicateBook
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""

@@ -25,6 +25,7 @@ from stompy_broker.routing.attendance import Attendance
 from stompy_broker.routing.batching import AT_ONCE, BatchedWork
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.counts import Counts
+from stompy_broker.routing.duplicate_check import take_once
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
@@ -37,6 +38,7 @@ from stompy_broker.routing.interface import (
     Move,
     Order,
     Outcome,
+    PublishOnce,
     QueueFigures,
     QueueIdentity,
     QueueKind,
@@ -284,6 +286,8 @@ class StreamQueue(RestorableQueue):
             dropped=counts.dropped,
             removed=counts.removed,
             replaced=0,
+            duplicates=counts.duplicates,
+            duplicate_ids=self._services.duplicates.count(self.destination),
             unmatched=0,
             lines=(),
             groups=0,
@@ -326,7 +330,9 @@ class StreamQueue(RestorableQueue):
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
-        if isinstance(order, Configure):
+        if isinstance(order, PublishOnce):
+            self._counts.duplicates += take_once(self, order, self._services, answer)
+        elif isinstance(order, Configure):
             self.group.store.keep_queue(self.name, order.settings.to_stored())
             self.configure(order.settings)
             answer(0)

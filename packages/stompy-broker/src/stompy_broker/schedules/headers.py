@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.dedup_headers import DEBOUNCE, DUPLICATE_ID, DUPLICATE_MODE
 from stompy_broker.schedules.cron_times import CronTimes
 from stompy_broker.schedules.schedule_spec import ScheduleSpec
 
@@ -25,6 +26,9 @@ NAME: Final = ("x-schedule-id",)
 """What the sender calls the schedule."""
 CANCEL: Final = ("x-schedule-cancel",)
 """The schedule of that name ends."""
+
+OF_ID: Final = f"{DUPLICATE_ID[0]}:"
+"""What the name of a schedule begins with that is one for each duplicate id."""
 
 SCHEDULE_HEADERS: Final = frozenset((*DELAY, *AT, *PERIOD, *REPEAT, *CRON, *ZONE, *NAME, *CANCEL))
 """Headers of SEND that say when its message is to come; a message that comes has none of them."""
@@ -117,7 +121,12 @@ def _check_series(
 
 
 def _name(headers: Mapping[str, str]) -> str:
+    if headers.get(DUPLICATE_MODE) == DEBOUNCE:
+        # Of one id there is one, whatever its header is called.
+        return OF_ID + next((headers[name] for name in DUPLICATE_ID if headers.get(name)), "")
     name = headers.get(NAME[0], "")
+    if name.startswith(OF_ID):
+        raise _bad(f"{NAME[0]} begins like what the broker calls those of {DUPLICATE_MODE}")
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise _bad(
             f"{NAME[0]} must be at most {_LONGEST_NAME} printable characters, not {name[:40]!r}"

@@ -1,18 +1,18 @@
-"""SEND of one client, and its having to wait before the next. **Hot path** (`SendHandler.send`).
+"""SEND of one client. **Hot path** (`SendHandler.send`).
 
 What a SEND asks for is worked out once for each header block, and kept with the parsed head.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
+from stompy_broker.dedup_headers import DEBOUNCE, DuplicateId, found_id, read_duplicate_id
 from stompy_broker.destinations.names import Destination, DestinationKind, plain_spelling
 from stompy_broker.destinations.policy import arguments_in
 from stompy_broker.foreign_headers import OF_SEND
@@ -20,11 +20,11 @@ from stompy_broker.message import MessageHead
 from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.distribution import PlainDistribution
-from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.requests import Wanted
-from stompy_broker.session.context import BrokerContext, ClientState, Peer
+from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.group_order import check_group
+from stompy_broker.session.producer_flow_control import ProducerFlowControl
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.requests import (
     AnsweredSend,
@@ -44,134 +44,12 @@ from stompy_broker.session.send_routes import Route, SendRoutes
 from stompy_broker.session.spread_send import SpreadSend
 from stompy_broker.session.spread_sender import SpreadSender
 from stompy_broker.session.subscribe import Subscriptions
-from stompy_broker.session.transactions import Publication, Transactions
+from stompy_broker.session.transactions import Publication, Transaction, Transactions
+from stompy_broker.session.unique_send import UniqueSender, UniqueSpread, check_once
 from stompy_broker.session.unusual_sends import check_unusual
-from stompy_broker.timers import Clock
-
-log = logging.getLogger("stompy_broker.session")
 
 Publish = Callable[..., None]
 """Publishes a message; see `SendHandler`."""
-
-_WATCH_SECONDS: Final = 1.0
-
-
-class Waitable(Protocol):
-    """What a client may have to wait for."""
-
-    def wait(self, go_on: Callable[[], None]) -> None:
-        """Call ``go_on`` when the client may send again."""
-        ...
-
-    def forget(self, go_on: Callable[[], None]) -> None:
-        """Do not call it any more."""
-        ...
-
-
-class ProducerFlowControl:
-    """Reads no more from a client while there is no room for what it sends (promise 11).
-
-    It may be a matter of milliseconds, until the store has taken over what the client sent
-    (`pause_briefly`). Only when that takes longer it is worth telling.
-
-    Args:
-        clock: for looking whether it has left meanwhile.
-        peer: its connection.
-        changed: told whether it has to wait from now on, and whether that is worth telling.
-
-    Attributes:
-        reason: why the client has to wait, in a word; empty = there is no room.
-    """
-
-    def __init__(self, clock: Clock, peer: Peer, changed: Callable[[bool, bool], None]) -> None:
-        self._clock = clock
-        self._peer = peer
-        self._changed = changed
-        self._waiting_for: Waitable | None = None
-        self._is_brief = self._in_turn = False
-        self.reason = ""
-        self._leaving = False
-        self._ended = False
-        self._watch = clock.timer(self._check_if_left)
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the client has to wait."""
-        return self._waiting_for is not None and not self._is_brief
-
-    def pause_for(self, watermark: Watermark, *, consumes: bool, reason: str = "") -> None:
-        """Stop reading from the client until there is room, if it has to wait for that.
-
-        Args:
-            watermark: what is full.
-            consumes: whether it has subscriptions.
-            reason: why, in a word.
-        """
-        if self._waiting_for is not None or self._leaving or self._ended:
-            return
-        if not watermark.blocks(consumes=consumes):
-            return
-        self.reason = reason
-        self._wait_for(watermark)
-        self._changed(True, True)
-        log.info("%s: waits for room before it may send more", self._peer.address)
-
-    def pause_briefly(self, what: Waitable) -> None:
-        """Stop reading from the client until a store that is behind, or a queue, has answered."""
-        if self._waiting_for is None and not self._leaving and not self._ended:
-            self._is_brief = True
-            self._wait_for(what)
-            self._changed(True, False)
-
-    def pause_for_turn(self, what: Waitable) -> None:
-        """Stop reading from the client until it is its turn to send; who meters it tells of it."""
-        self.pause_briefly(what)
-        self._in_turn = self._is_brief
-
-    def wait_no_more(self) -> None:
-        """Read on to the end of a client that has left."""
-        self._leaving = True
-        if self._waiting_for is not None:
-            self._waiting_for.forget(self._resume)
-            self._resume()
-
-    def _wait_for(self, what: Waitable) -> None:
-        self._waiting_for = what
-        what.wait(self._resume)
-        self._watch.set(self._clock.now() + _WATCH_SECONDS)
-        self._peer.pause()
-
-    def close(self) -> None:
-        """The session is over."""
-        self._ended = True
-        self._watch.end()
-        if self._waiting_for is not None:
-            self._waiting_for.forget(self._resume)
-
-    def _check_if_left(self) -> None:
-        """Read on to the end of a client that has gone: it may hold what keeps the broker full."""
-        if self._waiting_for is None or self._ended:
-            return
-        if self._peer.has_left and not self._in_turn:
-            self.wait_no_more()
-            return
-        if self._is_brief and not self._in_turn:
-            self._is_brief = False
-            self._changed(True, True)
-            log.info("%s: waits for the disk before it may send more", self._peer.address)
-        self._watch.set(self._clock.now() + _WATCH_SECONDS)
-
-    def _resume(self) -> None:
-        brief, self._is_brief, self._in_turn = self._is_brief, False, False
-        self._waiting_for = None
-        if self._ended:
-            return
-        self._changed(False, not brief)
-        self._peer.resume()
-        if not brief:
-            self.reason = ""
-            log.info("%s: may send again", self._peer.address)
-
 
 _TEMPORARY = DestinationKind.TEMPORARY.value
 
@@ -192,11 +70,13 @@ class SendPlan:
         foreign: whether it has headers of other brokers that may have to be refused.
         route: what its destination means.
         scheduled: what it says of a later time; None = nothing.
+        duplicate_id: what its sender calls the message, so that it is taken once; None = nothing.
     """
 
     __slots__ = (
         "commands",
         "destination",
+        "duplicate_id",
         "foreign",
         "head",
         "route",
@@ -218,6 +98,7 @@ class SendPlan:
         self.commands = route.commands
         self.foreign = foreign
         self.scheduled: ScheduledSend | None = None
+        self.duplicate_id: DuplicateId | None = None
 
 
 def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
@@ -234,8 +115,11 @@ def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
     found = head.found
     if found is not None:  # by `head_caches`, which asks for all that matters here
         assert found[0] is not None
-        route = routes.find(found[0])
-        return SendPlan(route, MessageHead.from_simple(head), route.simple, False, False)
+        route, once = routes.find(found[0]), found_id(found)
+        simple = route.simple and once is None
+        plan = SendPlan(route, MessageHead.from_simple(head), simple, False, False)
+        plan.duplicate_id, plan.streams = once, plan.streams and once is None
+        return plan
     headers = head.headers
     route = routes.read(headers["destination"])
     ordinary = UNUSUAL.isdisjoint(headers)
@@ -253,6 +137,7 @@ def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
     plan.sets_up = sets_up or (route.destination.stream and not route.parts)
     if not ordinary:
         plan.scheduled = read_scheduled(headers, route)
+        plan.duplicate_id = read_duplicate_id(headers)
     return plan
 
 
@@ -290,6 +175,14 @@ class SendHandler:
         self._receipts = receipts
         self._refused: Refused = client.refused
         self._spread: SpreadSender | None = None
+        self._once = UniqueSender(
+            client,
+            self._router,
+            flow_control,
+            subscriptions,
+            receipts,
+            context.send_routes.awaited,
+        )
 
     def send_if_allowed(self, head: Head, body: bytes) -> bool | None:
         """Carry out a SEND where not everybody may do everything.
@@ -354,6 +247,11 @@ class SendHandler:
         if traits.unusual:
             there = [route.destination for route in routes]
             check_unusual(traits, head.headers, there, self._router)
+        once = plan.duplicate_id
+        if once is not None:
+            check_once(once, plan.route, plan.head, self._router, plan.scheduled, head.headers)
+            if once.mode == DEBOUNCE:
+                plan.duplicate_id = None  # where it waits goes by its headers
         if len(plan.head.block) > _LARGE:
             caps.check_headers(plan.head.block)
         if pattern.repeats:
@@ -371,9 +269,15 @@ class SendHandler:
         if len(destination.name) > self._caps.short:
             self._caps.check_name(destination.name)
         message_head, receipt = MessageHead.from_simple(head), head.receipt
-        if message_head.traits.group is not None and not route.grouped:
-            check_group(destination, self._router)
-            route.grouped = True
+        if message_head.traits.unusual:
+            if message_head.traits.group is not None and not route.grouped:
+                check_group(destination, self._router)
+                route.grouped = True
+            once = found_id(head.found)
+            if once is not None:
+                check_once(once, route, message_head, self._router)
+                self._once.send(destination, message_head, body, once, head, receipt)
+                return
         if receipt is None:
             full = self._router.publish(destination, message_head, body, None, self._refused)
         else:
@@ -410,15 +314,22 @@ class SendHandler:
             destination, message_head = later.turn(self._router, destination, message_head)
         waits = later is not None and destination is later.waits_in
         if plan.route.distribution is not None and not waits:
-            spread = SpreadSend(self._router, plan.route.distribution, message_head, body)
+            spread = self._spread_of(plan, message_head, body)
             return self._send_spread(plan.route.text, head, spread)
-        act = partial(self._keep_or_publish, head, message_head, destination, body, plan.route)
+        act = partial(self._keep_or_publish, head, message_head, destination, body, plan)
         if destination.kind is DestinationKind.TEMPORARY:
             # Checked now, because COMMIT must not fail.
             ask = partial(self._subscriptions.temporary.check_room, destination.name)
             return self._client.when_answered(head, ask, act)
         act()
         return None
+
+    def _spread_of(self, plan: SendPlan, head: MessageHead, body: bytes) -> SpreadSend:
+        """A message, and the several destinations that it goes to."""
+        assert plan.route.distribution is not None
+        if plan.duplicate_id is not None:
+            return UniqueSpread(self._router, plan.route, head, body, plan.duplicate_id)
+        return SpreadSend(self._router, plan.route.distribution, head, body)
 
     def _addresses(self, headers: Mapping[str, str], replies: Queue | None) -> dict[str, str]:
         """Give what the message says in place of the names that its sender has for its own."""
@@ -473,16 +384,39 @@ class SendHandler:
                 )
         return self._send_spread(plan.route.text, head, send)
 
+    def _send_once(
+        self,
+        once: DuplicateId,
+        head: Head,
+        destination: Destination,
+        message_head: MessageHead,
+        body: bytes,
+    ) -> None:
+        """Publish it, now or at COMMIT, unless its id is known then."""
+        receipt = head.headers.get("receipt") or head.receipt
+        name = head.headers.get("transaction")
+        if name is None:
+            self._once.send(destination, message_head, body, once, head, receipt)
+            return
+        transaction = self._reserve(name, destination, message_head, body)
+        transaction.operations.append(
+            self._once.publication(transaction, destination, message_head, body, once)
+        )
+        self._receipts.answer(receipt)
+
     def _keep_or_publish(
         self,
         head: Head,
         message_head: MessageHead,
         destination: Destination,
         body: bytes,
-        route: Route,
+        plan: SendPlan,
     ) -> None:
         """Publish it now, or at COMMIT."""
-        publish: Publish = self._publish_reply if route.awaited else self._publish
+        if plan.duplicate_id is not None:
+            self._send_once(plan.duplicate_id, head, destination, message_head, body)
+            return
+        publish: Publish = self._publish_reply if plan.route.awaited else self._publish
         receipt = head.headers.get("receipt") or head.receipt
         if "transaction" in head.headers:
             self._keep(head.headers["transaction"], destination, message_head, body, publish)
@@ -516,9 +450,7 @@ class SendHandler:
     ) -> None:
         """Publish it at COMMIT."""
         size = len(body) + len(head.block)
-        transaction = self._transactions.reserve(transaction_id, size)
-        if transaction.span is not None:
-            transaction.span.add_send(destination)
+        transaction = self._reserve(transaction_id, destination, head, body)
         transaction.operations.append(
             Publication(
                 partial(publish, destination, head, body),
@@ -527,7 +459,16 @@ class SendHandler:
                 size,
             )
         )
+
+    def _reserve(
+        self, transaction_id: str, destination: Destination, head: MessageHead, body: bytes
+    ) -> Transaction:
+        """Reserve room for one more message in a transaction."""
+        transaction = self._transactions.reserve(transaction_id, len(body) + len(head.block))
+        if transaction.span is not None:
+            transaction.span.add_send(destination)
         transaction.touched_at = self._client.received_at
+        return transaction
 
     def _send_spread(self, text: str, head: Head, spread: SpreadSend) -> bool:
         """Carry out a SEND that goes to several destinations, now or at COMMIT."""
@@ -540,6 +481,7 @@ class SendHandler:
         if "transaction" not in headers:
             return self._spread.send(head, receipt, spread)
         transaction = self._transactions.reserve(headers["transaction"], spread.size)
+        spread.join(transaction)
         spread.prepare(None, transaction.span)
         transaction.operations.append(
             Publication(

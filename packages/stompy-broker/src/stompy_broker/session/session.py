@@ -33,9 +33,10 @@ from stompy_broker.session.error_answer import error_answer
 from stompy_broker.session.greeting import greeting
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.permissions import Permissions
+from stompy_broker.session.producer_flow_control import ProducerFlowControl
 from stompy_broker.session.question import Question
 from stompy_broker.session.receipts import Receipts
-from stompy_broker.session.send import ProducerFlowControl, SendHandler
+from stompy_broker.session.send import SendHandler
 from stompy_broker.session.send_meter import SendMeter, renewed
 from stompy_broker.session.senders import named, names_of
 from stompy_broker.session.subscribe import Subscriptions

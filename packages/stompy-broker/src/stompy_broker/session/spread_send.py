@@ -20,6 +20,7 @@ from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import ShareMemory
 from stompy_broker.routing.router import Router
 from stompy_broker.session.transaction_span import TransactionSpan, span_maker
+from stompy_broker.session.transactions import Transaction
 
 _SHARE = ShareMemory()
 
@@ -69,6 +70,9 @@ class SpreadSend:
     def goes(self) -> bool:
         """Whether anything of it is published, as far as is known."""
         return True
+
+    def join(self, transaction: Transaction) -> None:
+        """Be a part of a transaction from now on: what it tells is told at COMMIT."""
 
     def refusal(self, error: ProtocolError) -> ProtocolError | None:
         """What its sender is told when it is refused; None = that is told elsewhere."""

@@ -12,7 +12,8 @@ from stompy_broker.routing.choices import NOBODY
 from stompy_broker.session.context import AdminClient, BrokerContext
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.transaction_span import TransactionSpan
-from stompy_broker.session.transactions import Transactions
+from stompy_broker.session.transactions import Transaction, Transactions
+from stompy_broker.session.unique_send import not_spread
 
 
 class TransactionHandler:
@@ -64,9 +65,11 @@ class TransactionHandler:
         # Refused, it is still open, and what it claimed is given back with the connection.
         if transaction.span is None:
             return self._client.when_answered(head, admission.ask, partial(self._apply, head))
-        return self._commit_groups(head, transaction.span, admission)
+        return self._commit_groups(head, transaction, transaction.span, admission)
 
-    def _commit_groups(self, head: Head, span: TransactionSpan, admission: Admission) -> bool:
+    def _commit_groups(
+        self, head: Head, transaction: Transaction, span: TransactionSpan, admission: Admission
+    ) -> bool:
         """Carry out a transaction over groups of queues: at once, or at several owners.
 
         The latter takes its time, and nothing that the client sends overtakes it.
@@ -78,6 +81,8 @@ class TransactionHandler:
                 if error is None and not self._client.ended:
                     try:
                         if not span.begin_commit():
+                            if transaction.told is not None:
+                                raise not_spread()
                             owed.append(head.headers.get("receipt"))
                             span.spread(partial(self._carry_out, head), answer)
                             self._transactions.release()
@@ -98,8 +103,11 @@ class TransactionHandler:
     def _apply(self, head: Head) -> None:
         """Carry out a transaction, in one turn, which all queues have admitted."""
         receipt = head.headers.get("receipt")
+        told = self._transactions.find(head.headers["transaction"]).told
         if receipt is None:
             self._carry_out(head, self._receipts.if_refused(head))
+        elif told is not None:
+            self._carry_out(head, self._receipts.when_told(receipt, told, head))
         else:
             self._carry_out(head, self._receipts.when_done(receipt, head))
         self._transactions.release()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.routing.admission import Admission
@@ -17,6 +18,9 @@ from stompy_broker.routing.joined_queues import by_queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.session.transaction_span import TransactionSpan
+
+DUPLICATES: Final = "duplicates"
+"""Header of a RECEIPT: how many messages were dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Transaction:
         size: of the SENDs in it.
         operations: what waits for COMMIT, in order.
         span: the groups that it has to do with; None = there is only one.
+        told: what its RECEIPT tells beside its id; None = nothing.
     """
 
     def __init__(
@@ -65,6 +70,17 @@ class Transaction:
         self.begun_at = self.touched_at = begun_at
         self.size = 0
         self.operations: list[Publication | Settlement] = []
+        self.told: dict[str, str] | None = None
+
+    def expect_duplicates(self) -> None:
+        """Have its RECEIPT tell how many of its messages are dropped as duplicates."""
+        if self.told is None:
+            self.told = {DUPLICATES: "0"}
+
+    def count_duplicates(self, count: int) -> None:
+        """So many of its messages are dropped."""
+        assert self.told is not None
+        self.told[DUPLICATES] = str(int(self.told[DUPLICATES]) + count)
 
     def admit(self, admission: Admission) -> None:
         """Tell what is to be asked for, all together.

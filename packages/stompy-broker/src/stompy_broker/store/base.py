@@ -65,6 +65,24 @@ class Restored(NamedTuple):
     holder: int = 0
 
 
+class StoredId(NamedTuple):
+    """A duplicate id as it is kept.
+
+    Attributes:
+        destination: where its message was sent to.
+        sequence: of the message; no other id has it.
+        value: the id.
+        until: when it is known no longer, in milliseconds since the epoch.
+        shown: what clients call the message; 0 = its sequence.
+    """
+
+    destination: str
+    sequence: int
+    value: bytes
+    until: int
+    shown: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class StoreStats:
     """How a store is doing.

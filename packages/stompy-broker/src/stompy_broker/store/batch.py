@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
+from stompy_broker.store.base import Callback, DeliveryState, StoredId, StoredSubscription
 from stompy_broker.store.log_changes import LogChanges
 
 _PAGE = 4096
@@ -20,6 +20,9 @@ _CHANGE = 600
 
 _ENTRY = 100
 """The same of an entry of a log, of which many make one row."""
+
+_ID = 150
+"""The same for a duplicate id, whose row is short and stands at the end of its table."""
 
 
 class Damaged(NamedTuple):
@@ -50,6 +53,8 @@ class Batch:
         kept: durable subscriptions by name; None = it was deleted.
         settings: the set-up of queues by name; None = it ended.
         logs: what changes in logs; None = nothing.
+        ids: duplicate ids that came, by the sequences of their messages.
+        dropped_ids: sequences of those that are known no longer, and may be on disk.
         marks: whether the database is yet to be marked as being in use.
         waiting: who is to be told.
         safe: whether it was written.
@@ -67,6 +72,8 @@ class Batch:
         self.kept: dict[str, StoredSubscription | None] = {}
         self.settings: dict[str, Mapping[str, str] | None] = {}
         self.logs: LogChanges | None = None
+        self.ids: dict[int, StoredId] = {}
+        self.dropped_ids: list[int] = []
         self.marks = False
         self.waiting: list[Callback] = []
         self.safe = False
@@ -78,7 +85,7 @@ class Batch:
         messages = len(self.appended) + len(self.delivery_states) + len(self.removed)
         if self.logs is not None:
             messages += self.logs.size
-        return messages + subscriptions_and_queues
+        return messages + subscriptions_and_queues + len(self.ids) + len(self.dropped_ids)
 
     @property
     def pages(self) -> int:
@@ -91,7 +98,8 @@ class Batch:
     @property
     def weight(self) -> int:
         """How long it takes to write, by a rough count, in bytes."""
-        weight = self.bytes + _CHANGE * (
+        weight = self.bytes + _ID * (len(self.ids) + len(self.dropped_ids))
+        weight += _CHANGE * (
             len(self.appended) + len(self.delivery_states) + len(self.removed) + len(self.kept)
         )
         if self.logs is not None:
@@ -107,6 +115,8 @@ class Batch:
             or self.removed
             or self.kept
             or self.settings
+            or self.ids
+            or self.dropped_ids
             or self.damaged
             or self.logs is not None
             or self.marks
@@ -134,5 +144,9 @@ class Batch:
             self.logs.absorb(later.logs)
         self.marks |= later.marks
         self.kept |= later.kept
+        self.ids |= later.ids
+        for sequence in later.dropped_ids:
+            self.ids.pop(sequence, None)
+        self.dropped_ids += later.dropped_ids
         self.settings |= later.settings
         self.waiting += later.waiting

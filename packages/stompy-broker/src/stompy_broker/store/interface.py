@@ -26,6 +26,7 @@ from stompy_broker.message import Message
 from stompy_broker.store.base import (
     Callback,
     Restored,
+    StoredId,
     StoredSubscription,
     StoreStats,
 )
@@ -135,6 +136,21 @@ class MessageStore:
 
     def drop_subscription(self, name: str) -> None:
         """Delete a durable subscription."""
+        raise NotImplementedError
+
+    def ids(self) -> Iterator[StoredId]:
+        """Every duplicate id that survived, by sequence. Called once, before anything is told."""
+        raise NotImplementedError
+
+    def keep_id(self, kept: StoredId) -> None:
+        """Keep a duplicate id, in one change with all else that this turn tells."""
+        raise NotImplementedError
+
+    def drop_ids(self, sequences: Sequence[int]) -> None:
+        """Drop duplicate ids that are known no longer, by sequence, whether they are there or not.
+
+        That has time: one that is still there after a crash is only known a little longer.
+        """
         raise NotImplementedError
 
     def sync(self, done: Callback) -> None:

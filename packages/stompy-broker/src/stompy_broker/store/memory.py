@@ -13,6 +13,7 @@ from stompy_broker.store.base import (
     Callback,
     DeliveryState,
     Restored,
+    StoredId,
     StoredSubscription,
     StoreStats,
 )
@@ -33,6 +34,7 @@ class MemoryStore(MessageStore):
         self._messages: dict[int, tuple[str, Message, DeliveryState]] = {}
         self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
+        self._ids: dict[int, StoredId] = {}
         self._logs = MemoryLogs(self._body)
 
     @property
@@ -52,7 +54,7 @@ class MemoryStore(MessageStore):
     @property
     def last_sequence(self) -> int:
         """Of what it remembers."""
-        return max(self._messages, default=0)
+        return max(max(self._messages, default=0), max(self._ids, default=0))
 
     def stats(self) -> StoreStats:
         """Tell nothing: there are no files, and nothing waits."""
@@ -117,6 +119,19 @@ class MemoryStore(MessageStore):
     def drop_subscription(self, name: str) -> None:
         """Forget a durable subscription."""
         del self._subscriptions[name]
+
+    def ids(self) -> Iterator[StoredId]:
+        """The duplicate ids that were kept and not dropped."""
+        return iter([self._ids[sequence] for sequence in sorted(self._ids)])
+
+    def keep_id(self, kept: StoredId) -> None:
+        """Remember a duplicate id."""
+        self._ids[kept.sequence] = kept
+
+    def drop_ids(self, sequences: Sequence[int]) -> None:
+        """Forget duplicate ids by sequence."""
+        for sequence in sequences:
+            self._ids.pop(sequence, None)
 
     def sync(self, done: Callback) -> None:
         """Call ``done`` at once: there is nothing to wait for."""

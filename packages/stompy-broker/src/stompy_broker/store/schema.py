@@ -112,6 +112,24 @@ STEPS: tuple[tuple[str, str], ...] = (
         ) WITHOUT ROWID;
         """,
     ),
+    (
+        "duplicate ids",
+        # What comes stands at the end, and what is known no longer goes from the front: no page in
+        # the middle is ever written.
+        """
+        CREATE TABLE duplicate_id (
+            sequence INTEGER PRIMARY KEY,   -- of the message that came with it
+            destination INTEGER NOT NULL,
+            until INTEGER NOT NULL,         -- known until then; milliseconds since the epoch
+            shown INTEGER NOT NULL,         -- what clients call the message; 0 = the sequence
+            value BLOB NOT NULL
+        );
+        CREATE TABLE duplicate_destination (
+            id INTEGER PRIMARY KEY,
+            destination TEXT NOT NULL UNIQUE
+        );
+        """,
+    ),
 )
 
 

@@ -48,7 +48,14 @@ from functools import partial
 from pathlib import Path
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats, call_all
+from stompy_broker.store.base import (
+    Callback,
+    Restored,
+    StoredId,
+    StoredSubscription,
+    StoreStats,
+    call_all,
+)
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import FILE, lock_directory
 from stompy_broker.store.disk_space import DiskSpace
@@ -342,6 +349,25 @@ class SQLiteStore(MessageStore):
         if changes is None:
             changes = self._batch.logs = LogChanges()
         return changes
+
+    def ids(self) -> Iterator[StoredId]:
+        """Every duplicate id on disk."""
+        return self.tables.duplicate_ids.restore(self.tables.connection)
+
+    def keep_id(self, kept: StoredId) -> None:
+        """Put a duplicate id into the batch."""
+        self._batch.ids[kept.sequence] = kept
+        if not self._flush_is_due:
+            self._flush_lazily()
+
+    def drop_ids(self, sequences: Sequence[int]) -> None:
+        """Take duplicate ids out of the batch that are there; have the others deleted."""
+        batch = self._batch
+        for sequence in sequences:
+            if batch.ids.pop(sequence, None) is None:
+                batch.dropped_ids.append(sequence)
+        if not self._flush_is_due:
+            self._flush_lazily()
 
     def sync(self, done: Callback) -> None:
         """Call ``done`` after the next commit; it begins at the end of this turn if none is on."""

@@ -20,8 +20,6 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,9 @@ from stompy_broker.store.directory import (
     open_database,
     translated,
 )
+from stompy_broker.store.duplicate_rows import DuplicateRows
 from stompy_broker.store.log_tables import LogTables
+from stompy_broker.store.row_statement import ROWS, run_for_many
 from stompy_broker.store.rows import (
     CONTENT,
     PRIORITY,
@@ -45,9 +45,6 @@ from stompy_broker.store.rows import (
     checksum_of_head,
     restored_messages,
 )
-
-_ROWS = 128
-"""Rows to a statement."""
 
 _COLUMNS = (
     "sequence, queue, received, deliveries, failures, due, holder, expires, flags, message_id, "
@@ -103,7 +100,8 @@ class Tables:
         queues: the numbers of the queues that have messages, by destination.
         damaged: messages that are given to nobody, by sequence.
         logs: the logs that are there.
-        last_sequence: the highest one of all messages that were there.
+        duplicate_ids: the duplicate ids.
+        last_sequence: the highest one of all messages that were there, or whose ids are.
         marked: whether the database could be marked as being in use; see `Batch.marks`.
 
     Raises:
@@ -121,11 +119,13 @@ class Tables:
             for row in self.connection.execute("SELECT sequence, destination, reason FROM damaged")
         }
         rows = self.connection.execute(
-            "SELECT max(sequence) FROM message UNION ALL SELECT max(sequence) FROM damaged"
+            "SELECT max(sequence) FROM message UNION ALL SELECT max(sequence) FROM damaged "
+            "UNION ALL SELECT max(sequence) FROM duplicate_id"
         )
         with translated(file):
             self.logs = LogTables(self.connection)
         self.last_sequence: int = max(self.logs.last_sequence, *(last or 0 for (last,) in rows))
+        self.duplicate_ids = DuplicateRows(file, self.connection)
         (shares,) = self.connection.execute("SELECT EXISTS (SELECT 1 FROM body)").fetchone()
         self._shares = bool(shares)
         self._can_shrink = can_shrink(self.connection)
@@ -185,8 +185,8 @@ class Tables:
         """
         bodies: dict[int, bytes] = {}
         damaged: list[Damaged] = []
-        for at in range(0, len(sequences), _ROWS):
-            some = sequences[at : at + _ROWS]
+        for at in range(0, len(sequences), ROWS):
+            some = sequences[at : at + ROWS]
             try:
                 rows: Iterable[Sequence[Any]] = self._contents(some)
             except sqlite3.DatabaseError as error:
@@ -276,6 +276,8 @@ class Tables:
             self._remove([sequence for sequence in batch.removed if sequence in passed_on])
             self._write_messages(batch)
             self._remove([sequence for sequence in batch.removed if sequence not in passed_on])
+            if batch.ids or batch.dropped_ids:
+                self.duplicate_ids.write(connection, batch.ids.values(), batch.dropped_ids)
             self._write_settings(batch)
             self._set_aside(batch.damaged)
             connection.execute("COMMIT")
@@ -285,11 +287,13 @@ class Tables:
             for destination in list(self.queues)[known:]:
                 del self.queues[destination]
             self.logs.forget()
+            self.duplicate_ids.forget_unwritten()
             raise
         for destination in self._gone(batch):
             self.queues.pop(destination, None)
         if batch.logs is not None:
             self.logs.confirm()
+        self.duplicate_ids.written()
         batch.safe = True
 
     def _bodies_to_keep(self, sequences: Sequence[int]) -> Mapping[int, bytes]:
@@ -300,13 +304,13 @@ class Tables:
         return bodies
 
     def _write_messages(self, batch: Batch) -> None:
-        _many(
+        run_for_many(
             self.connection,
             f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
             "(?,?,?,?,?,?,?,?,?,?,?,?,?)",
             self._rows(batch),
         )
-        _many(
+        run_for_many(
             self.connection,
             "UPDATE message SET deliveries = n.column2, failures = n.column3, due = n.column4, "
             "holder = n.column5 FROM (VALUES {}) AS n WHERE sequence = n.column1",
@@ -321,7 +325,7 @@ class Tables:
     def _remove(self, sequences: Sequence[int]) -> None:
         if self._shares:
             self._let_go_of_bodies(sequences)
-        _many(
+        run_for_many(
             self.connection,
             "DELETE FROM message WHERE sequence IN ({})",
             "?",
@@ -335,8 +339,8 @@ class Tables:
         """
         connection, unique = self.connection, list(set(sequences))
         gone: Counter[int] = Counter()
-        for at in range(0, len(unique), _ROWS):
-            some = unique[at : at + _ROWS]
+        for at in range(0, len(unique), ROWS):
+            some = unique[at : at + ROWS]
             marks = ",".join("?" * len(some))
             rows = connection.execute(
                 f"SELECT body FROM message WHERE sequence IN ({marks}) "
@@ -466,21 +470,3 @@ def _raise_unless_damage(error: sqlite3.DatabaseError) -> None:
     """Pass on what may be better in a while, and faults of ours."""
     if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
         raise error
-
-
-def _many(
-    connection: sqlite3.Connection, statement: str, row: str, rows: Sequence[tuple[object, ...]]
-) -> None:
-    """Run a statement for many rows, as few times as possible, with few different texts."""
-    size, at = _ROWS, 0
-    while at < len(rows):
-        while size > len(rows) - at:
-            size //= 2
-        values = list(chain.from_iterable(rows[at : at + size]))
-        connection.execute(_text(statement, row, size), values)
-        at += size
-
-
-@lru_cache(maxsize=64)
-def _text(statement: str, row: str, size: int) -> str:
-    return statement.format(",".join([row] * size))

@@ -54,8 +54,8 @@ def acks_of_one(run: bytes) -> tuple[bytes, list[int]] | None:
 
 
 Found = tuple[bytes | None, ...]
-"""Values of ``destination``, ``content-length`` and ``receipt``, of those that were asked for, and
-last whether there are any of these."""
+"""Values of ``destination``, ``content-length`` and ``receipt``, of those that name one message, of
+those that tell of it, and last whether there are any of these."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True, serializable=True)

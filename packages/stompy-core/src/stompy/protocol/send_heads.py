@@ -39,16 +39,23 @@ class SendHeads(HeadCache):
         telling: names of headers that the server goes by, beside ``destination``,
             ``content-length`` and ``receipt``; their values are found as well (`Head.found`).
         unusual: names of headers that make a SEND one that is not simple.
+        naming: names of headers whose value no other message has, and that the server goes by;
+            where one is empty, the SEND is not simple.
     """
 
     __slots__ = ("_longest_body", "_match")
 
     def __init__(
-        self, version: Version, limits: Limits, telling: Sequence[str], unusual: Collection[str]
+        self,
+        version: Version,
+        limits: Limits,
+        telling: Sequence[str],
+        unusual: Collection[str],
+        naming: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._longest_body = limits.body
-        self._match = _expression(version, limits, telling, unusual).fullmatch
+        self._match = _expression(version, limits, telling, unusual, naming).fullmatch
 
     def like(self, block: bytes) -> Head | None:
         """A head that is known but for its receipt, or else is simple."""
@@ -80,7 +87,11 @@ class SendHeads(HeadCache):
 
 
 def _expression(
-    version: Version, limits: Limits, telling: Sequence[str], unusual: Collection[str]
+    version: Version,
+    limits: Limits,
+    telling: Sequence[str],
+    unusual: Collection[str],
+    naming: Sequence[str],
 ) -> re.Pattern[bytes]:
     """What matches a simple block, with a group for each header that the server goes by.
 
@@ -93,12 +104,12 @@ def _expression(
         ("content-length", "[0-9]{1,18}"),
         ("receipt", f"{_PLAIN}++"),
     ]
-    told = [(name, f"{_PLAIN}*+") for name in telling]
+    told = [(name, f"{_PLAIN}++") for name in naming] + [(name, f"{_PLAIN}*+") for name in telling]
     lines = [_line(group, *header) for group, header in enumerate(own, 1)]
     more = [_line(group, *header) for group, header in enumerate(told, len(own) + 1)]
     # The last group is empty; it tells whether there are any of these.
     lines.append(f"(?:{'|'.join(more) or '(?!)'})()")
-    known = _any_of(sorted({name for name, _ in own} | {*telling, *unusual}))
+    known = _any_of(sorted({name for name, _ in own} | {*naming, *telling, *unusual}))
     escapes = "".join(sequence[1:] for sequence in RULES[version].decode)
     passed_on = f"(?!{known}:){_PLAIN}++:{_PLAIN}*+(?:\\\\[{re.escape(escapes)}]{_PLAIN}*+)*+"
     return re.compile(

@@ -36,8 +36,9 @@ from stompy_broker.admin.commands.retry import (
 )
 from stompy_broker.admin.commands.selection import QUEUE, TO, select
 from stompy_broker.admin.tasks import Steps
+from stompy_broker.broker_headers import BROKER_HEADERS, DEATH_HEADERS
 from stompy_broker.destinations.names import Destination
-from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, Message
+from stompy_broker.message import Message
 from stompy_broker.routing.interface import Browse, Move, Transfer
 from stompy_broker.security.access import Action
 

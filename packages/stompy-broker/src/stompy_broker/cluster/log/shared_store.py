@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from stompy_broker.cluster.log.changes import Changes, write_changes
 from stompy_broker.cluster.log.joint_commit import JointCommit
@@ -11,7 +11,7 @@ from stompy_broker.cluster.log.log import Answer, Append, Log, Stored
 from stompy_broker.cluster.log.log_record import RecordKind, write_record
 from stompy_broker.cluster.log.stored_share import Sharing, StoredShare
 from stompy_broker.cluster.log.writing import Writing
-from stompy_broker.store.base import Callback
+from stompy_broker.store.base import Callback, StoredId
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.timers import Timer
 
@@ -63,6 +63,10 @@ class SharedStore(MessageStore):
     @abstractmethod
     def answered(self, answer: Answer) -> None:
         """Take what came of the record that is on its way."""
+
+    def ids(self) -> Iterator[StoredId]:
+        """No duplicate ids: those are refused in a cluster."""
+        return iter(())
 
     @property
     def is_sharing(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.cluster.remote.front import Front
 from stompy_broker.message import Message
-from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.base import Callback, Restored, StoredId, StoredSubscription, StoreStats
 from stompy_broker.store.interface import MessageStore
 
 
@@ -74,6 +74,16 @@ class AwayStore(MessageStore):
         """Leave it to the owner, which does so by itself."""
 
     def drop_subscription(self, name: str) -> None:
+        """Leave it to the owner, which does so by itself."""
+
+    def ids(self) -> Iterator[StoredId]:
+        """Nothing was kept at this broker."""
+        return iter(())
+
+    def keep_id(self, kept: StoredId) -> None:
+        """Leave it to the owner, which does so by itself."""
+
+    def drop_ids(self, sequences: Sequence[int]) -> None:
         """Leave it to the owner, which does so by itself."""
 
     def sync(self, done: Callback) -> None:
