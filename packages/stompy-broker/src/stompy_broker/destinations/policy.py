@@ -124,9 +124,7 @@ def _says_type(text: str, holds: str) -> bool:
         return False
 
 
-class Policy(
-    GroupSettings, HistorySettings, QueueTypeSettings, ValueSettings, DuplicateSettings
-):
+class Policy(GroupSettings, HistorySettings, QueueTypeSettings, ValueSettings, DuplicateSettings):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
 
     match: str = Field(
