@@ -20,7 +20,14 @@ MOST_VERBS = 10
 
 OWN = {
     f"routing/{name}.py"
-    for name in ("queue", "retained_queue", "schedule_queue", "stream_queue", "factory")
+    for name in (
+        "queue",
+        "retained_queue",
+        "schedule_queue",
+        "standing_queue",
+        "stream_queue",
+        "factory",
+    )
 }
 """Who may know what is behind the interface: the queue itself, and who makes it."""
 PARTS = {
@@ -58,6 +65,9 @@ PARTS = {
     "schedule_departures",
     "schedule_queue",
     "schedule_walk",
+    "standing_queue",
+    "standing_readers",
+    "standing_source",
     "stream_browsing",
     "stream_queue",
     "stream_readers",

@@ -15,6 +15,15 @@ _NOT_OF_STREAMS = {
     "persistent": "a stream is always kept",
 }
 
+_NOT_OF_READERS = {
+    "type": "the messages of a stream stay anyhow; leave out non_destructive",
+    "single_active": "with non_destructive each consumer reads all of a queue",
+    "fair_by": "with non_destructive each consumer reads all messages in their order",
+    "deliver_rate": "with non_destructive each consumer reads at its own pace",
+    "history": "with non_destructive nothing leaves a queue by being consumed",
+    "last_value_position": "with non_destructive a new value has to stand where readers come to it",
+}
+
 
 def policy_problems(policies: Sequence[Policy], *, clustered: bool) -> Iterator[str]:
     """What is wrong with policies, given the rest of the configuration.
@@ -26,6 +35,8 @@ def policy_problems(policies: Sequence[Policy], *, clustered: bool) -> Iterator[
     for number, policy in enumerate(policies):
         for setting in policy.alone_only if clustered else ():
             yield f"policy.{number}.{setting}: brokers of a cluster do not do that"
+        if policy.non_destructive:
+            yield from _problems_of_readers(policy, number)
         if not policy.is_stream:
             if policy.max_age:
                 yield f'policy.{number}.max_age: is for streams; add type = "stream"'
@@ -40,4 +51,13 @@ def policy_problems(policies: Sequence[Policy], *, clustered: bool) -> Iterator[
                 yield f"policy.{number}.{name}: {why}"
 
 
-_DEFAULT = {name: getattr(Policy(), name) for name in _NOT_OF_STREAMS}
+def _problems_of_readers(policy: Policy, number: int) -> Iterator[str]:
+    """What a policy says that a queue does not do whose messages stay when they are read."""
+    if parse_destination(policy.match).kind is not DestinationKind.QUEUE:
+        yield f"policy.{number}.non_destructive: it is for queues; topics have retained messages"
+    for name, why in _NOT_OF_READERS.items():
+        if name in policy.model_fields_set and getattr(policy, name) != _DEFAULT[name]:
+            yield f"policy.{number}.{name}: {why}"
+
+
+_DEFAULT = {name: getattr(Policy(), name) for name in (*_NOT_OF_STREAMS, *_NOT_OF_READERS)}

@@ -39,6 +39,14 @@ class ValueSettings(Section):
         '`max_length` with `overflow = "drop-head"`. 0 = no limit.',
     )
 
+    non_destructive: bool = Field(
+        default=False,
+        description="Whether the messages of a queue stay when they are read: each consumer reads "
+        "all of them, from the first one on, and its ACKs are for itself alone. They leave when "
+        "their time is over, a newer value or the length of the queue pushes them out, or an "
+        "operator takes them away. It holds for queues that are made while it says so.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _spell_out_ring(cls, given: object) -> object:
@@ -65,7 +73,8 @@ class ValueSettings(Section):
     @property
     def alone_only(self) -> list[str]:
         """The settings that a member of a cluster does not do."""
-        return ["last_value_position"] if self.last_value_position != "end" else []
+        in_place = ["last_value_position"] if self.last_value_position != "end" else []
+        return in_place + (["non_destructive"] if self.non_destructive else [])
 
     @property
     def value_header(self) -> str:

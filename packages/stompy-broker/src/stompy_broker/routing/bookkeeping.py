@@ -19,7 +19,8 @@ from stompy_broker.store.interface import MessageStore
 def keeps_history(queue: QueueIdentity) -> bool:
     """Whether what leaves a queue is to be written down."""
     named = not (queue.private or queue.volatile or queue.durable)
-    return bool(queue.policy.history) and named and not queue.policy.is_stream
+    stays = queue.policy.is_stream or queue.policy.non_destructive
+    return bool(queue.policy.history) and named and not stays
 
 
 def keep_accounts(

@@ -6,11 +6,12 @@ from stompy_broker.destinations.names import RETAINED, scheduled_for
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
-from stompy_broker.routing.interface import QueueKind, RestorableQueue
+from stompy_broker.routing.interface import NAMED, QueueKind, RestorableQueue
 from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.routing.retained_queue import RetainedQueue
 from stompy_broker.routing.schedule_queue import ScheduleQueue
 from stompy_broker.routing.services import Services
+from stompy_broker.routing.standing_queue import StandingQueue
 from stompy_broker.routing.stream_queue import StreamQueue
 from stompy_broker.store.interface import MessageStore
 
@@ -59,4 +60,8 @@ class QueueFactory:
             return RetainedQueue(destination, name, policy, kind, services, group)
         if policy.is_stream:
             return StreamQueue(destination, name, policy, kind, services, group)
+        if policy.non_destructive and kind == NAMED:
+            return StandingQueue(destination, name, policy, kind, services, group)
+        if policy.non_destructive:
+            policy = policy.model_copy(update={"non_destructive": False})
         return LocalQueue(destination, name, policy, kind, services, group)

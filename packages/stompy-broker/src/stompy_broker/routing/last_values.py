@@ -40,7 +40,7 @@ class LastValues:
 
     def key_of(self, message: Message) -> str | None:
         """What a message is a value of; None = of nothing, it is a message like any other."""
-        return text_of(self.header, message) or None
+        return (text_of(self.header, message) or None) if self.header else None
 
     def newest_like(self, message: Message) -> Message | None:
         """The last message in the queue with the key of one that comes; None = there is none."""

@@ -555,6 +555,8 @@ class Registry:
         else:
             policy = self.durable.policy_of(known)
         before = queue.policy
+        if policy.non_destructive is not before.non_destructive:  # that holds until it is made anew
+            policy = policy.model_copy(update={"non_destructive": before.non_destructive})
         if policy == before or not isinstance(queue, RestorableQueue):
             return
         queue.renew_policy(policy)

@@ -404,6 +404,10 @@ class StreamReader(RunReader):
             self._timer.set(due)
             return False
         heapq.heappop(back)
+        if not self._source.is_there(given):
+            self._let_go(given)
+            self.progress.settled(place)
+            return True
         consumer = self._line.in_turn()
         self.delivered += 1
         self.redelivered += 1

@@ -270,6 +270,7 @@ class QueueRow(Record):
         replaced: messages whose place newer ones took that have the same key.
         last_value_key: the header whose value is the key; empty = newer messages replace none.
         keys: of how many keys messages are in it, where newer ones replace others.
+        non_destructive: whether its messages stay when they are read, for other readers.
         rate: messages a second: ``in``, ``out``, ``ack``; null until it is known, which takes a
             second from when somebody begins to watch.
         unmatched: messages that are ready and that no consumer takes who is there, because of its
@@ -325,6 +326,7 @@ class QueueRow(Record):
     replaced: int = 0
     last_value_key: str = ""
     keys: int = 0
+    non_destructive: bool = False
     rate: Rate | None = field(default=None, metadata=_MOVING)
     unmatched: int = 0
     groups: int = 0

@@ -262,6 +262,7 @@ class QueueSnapshots:
             replaced=told.replaced,
             last_value_key="" if queue.final else policy.value_header,
             keys=told.keys,
+            non_destructive=policy.non_destructive,
             rate=rate,
             unmatched=told.unmatched,
             groups=told.groups,
