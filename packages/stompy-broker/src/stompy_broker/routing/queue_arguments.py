@@ -134,7 +134,7 @@ class QueueArguments:
         given = tuple([(name, headers[name]) for name in ARGUMENTS if name in headers])
         if not given:
             return
-        self._check_type(queue, headers)
+        self.check_type(queue, headers)
         compared = self._compared.setdefault(queue.name, set())
         if given in compared and not self.strict:
             return
@@ -151,8 +151,12 @@ class QueueArguments:
             del self._compared[next(iter(self._compared))]
 
     @staticmethod
-    def _check_type(queue: Queue, headers: Mapping[str, str]) -> None:
-        """Check that a queue is what a frame says that it is; that is never ignored."""
+    def check_type(queue: Queue, headers: Mapping[str, str]) -> None:
+        """Check that a queue is what a frame says that it is; that is never ignored.
+
+        Raises:
+            ProtocolError: it is something else, or there are no such queues.
+        """
         try:
             wanted = read_type(headers.get(QUEUE_TYPE, "") or queue.policy.type)
         except ValueError as error:

@@ -23,7 +23,7 @@ class Truncate:
 class Seek:
     """Have a reader with a name read on from another place. The answer is the offset.
 
-    What it holds goes back, and a place that is kept is another one from now on.
+    What it holds it settles as before, which says nothing of the new place.
 
     Attributes:
         name: of the reader.

@@ -694,7 +694,7 @@ class ReaderRow(Record):
     settled: int = 0
     kept: int | None = None
     lag: int = 0
-    behind_ms: int = 0
+    behind_ms: int = field(default=0, metadata=_MOVING)
     unacked: int = 0
     waiting: int = 0
     delivered: int = 0

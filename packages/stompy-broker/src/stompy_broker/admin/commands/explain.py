@@ -27,6 +27,7 @@ from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.security.access import Action
 from stompy_broker.security.auth import ANONYMOUS, Principal
 from stompy_broker.session.greeting import why_producers_wait
+from stompy_broker.session.group_order import check_group
 from stompy_broker.session.requests import asks_for_answer, milliseconds_in
 
 _LARGEST = 1 << 40
@@ -118,9 +119,15 @@ class ExplainCommands:
             head = MessageHead.from_client({**headers, "destination": text})
             context.router.caps.check_headers(head.block)
             foreign = context.foreign_headers()
-            refusal = None if foreign is None else foreign.refusal("SEND", headers, destination)
+            is_stream = context.router.registry.means_stream(destination, headers)
+            refusal = (
+                None
+                if foreign is None
+                else foreign.refusal("SEND", headers, destination, is_stream=is_stream)
+            )
             if refusal is not None:
                 raise refusal
+            self._check_queue(destination, headers, head)
         except ProtocolError as error:
             return replace(answer, refused=error.Message)
         message = Message(0, head, None, stamp(context.router.wall()))
@@ -136,6 +143,22 @@ class ExplainCommands:
         if refused:
             some = [replace(one, gets=False, next=()) for one in some]
         return replace(answer, recipients=tuple(some), refused=refused, waits=waits)
+
+    def _check_queue(
+        self, destination: Destination, headers: Mapping[str, str], head: MessageHead
+    ) -> None:
+        """Check what a queue has to be, and what its messages may say.
+
+        Raises:
+            ProtocolError: it is something else.
+        """
+        router = self._context.router
+        if destination.kind is DestinationKind.QUEUE:
+            queue = router.queues.get(destination.name)
+            if queue is not None:
+                router.registry.arguments.check_type(queue, destination.setting_up(headers))
+        if head.traits.group is not None:
+            check_group(destination, router)
 
     def _places(
         self, destination: Destination, message: Message

@@ -34,6 +34,7 @@ from stompy_broker.admin.commands.selection import (
     selected,
     with_states,
 )
+from stompy_broker.admin.commands.streams import start_in
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.interface import (
@@ -85,6 +86,7 @@ class MessageCommands:
             SELECTOR,
             Argument("offset", "number", "messages to leave out", default=0),
             Argument("limit", "number", "messages at most", default=20, most=MOST_SHOWN),
+            Argument("start", "text", "of a stream, where to begin: offset=7, last=10, age=1h"),
             Argument("state", "text", "", words=("waiting", "unacked"), default="waiting"),
             Argument("body", "text", "how much", words=("none", "head", "full"), default="head"),
             _MOST_BYTES,
@@ -176,6 +178,7 @@ class MessageCommands:
         size = 0 if args["body"] == "none" else SHOWN_BYTES
         if args["state"] == "unacked" and self._context.peers is not None and not call.relayed:
             return (yield from self._peek_everywhere(call))
+        offsets: tuple[int, ...] = ()
         if args["state"] == "unacked":
             is_meant = selection.test()
             found = [held for held in self._held(queue) if is_meant(held[0])]
@@ -184,11 +187,14 @@ class MessageCommands:
                 some = some[: first_bytes([message for message, _ in some], size)]
             more = offset + len(some) < len(found)
         else:
-            look = Browse(selection, offset, limit, size)
+            look = Browse(selection, offset, limit, size, start=start_in(queue, args["start"]))
             browsed = yield from ask(partial(queue.browse, look))
-            some, more = with_states(browsed), browsed.more
+            some, more, offsets = with_states(browsed), browsed.more, browsed.offsets
         told = yield from ask(queue.stats)
         most = {"none": None, "head": args["max_bytes"], "full": SHOWN_BYTES}[args["body"]]
+        shown = [as_json(message, state, most) for message, state in some]
+        for one, place in zip(shown, offsets, strict=False):
+            one["stream_offset"] = place
         return {
             "queue": queue.name,
             "offset": offset,
@@ -196,7 +202,7 @@ class MessageCommands:
             "delayed": told.delayed,
             "unacked": told.unacked,
             "more": more,
-            "messages": [as_json(message, state, most) for message, state in some],
+            "messages": shown,
         }
 
     def _peek_everywhere(self, call: Call) -> Steps[Result]:

@@ -23,6 +23,7 @@ from stompy_broker.destinations.names import (
     topic_text,
 )
 from stompy_broker.destinations.policy import DEAD_LETTER, Policy
+from stompy_broker.destinations.stream_settings import STREAM
 from stompy_broker.message import Message
 from stompy_broker.routing.interface import Foresee
 from stompy_broker.selectors.explanation import Verdict
@@ -72,9 +73,35 @@ class Recipients:
             broker=None if row is None else row.broker,
         )
         if row is None:
-            return self._ending(replace(one, why=("the first message makes it",)), policy)
+            one = replace(one, why=("the first message makes it",))
+            return one if policy.is_stream else self._ending(one, policy)
+        if row.type == STREAM:
+            return self._read(one, row)
         one = self._taken_in(self._ending(one, policy), row, policy)
         return (yield from self._handed_out(one, row))
+
+    def _read(self, one: Recipient, row: QueueDetail) -> Recipient:
+        """Say which readers of a stream a message would come to, each at its own time."""
+        if row.intake_paused:
+            self.waits = f"an operator stopped what comes in to {row.destination}"
+        readers = {told["subscription"]: told for told in row.stream_readers}
+        value = self._message.head.headers().get("x-stream-filter-value", "")
+        consumers = []
+        for told in row.consumers_detail:
+            consumer = self._consumer(cast(SubscriptionRow, row_from(Kind.SUBSCRIPTIONS, told)))
+            reader = readers.get(consumer.name, {})
+            wanted = cast(Sequence[str], reader.get("filters") or ())
+            unfiltered = not value and bool(reader.get("unfiltered"))
+            if wanted and value not in wanted and not unfiltered:
+                why = f"filter: takes {', '.join(wanted)}"
+                consumer = replace(consumer, gets=False, why=(*consumer.why, why))
+            consumers.append(consumer)
+        return replace(
+            one,
+            why=(*one.why, f"a stream: it stays, with offset {row.next_offset}"),
+            consumers=tuple(consumers),
+            next=tuple([each.name for each in consumers if each.gets]),
+        )
 
     def _taken_in(self, one: Recipient, row: QueueDetail, policy: Policy) -> Recipient:
         """Say what the limits of a queue make of a message."""

@@ -166,11 +166,7 @@ class StreamCommands:
 
     def _seek(self, call: Call) -> Steps[Result]:
         queue, figures = yield from self._find(call)
-        name, text = call.args["name"], call.args["offset"]
-        try:
-            start = read_start(text)
-        except ValueError as error:
-            raise bad(f"'offset' {error}") from None
+        name, start = call.args["name"], _start("offset", call.args["offset"])
         reader = self._reader(queue, figures, name)
         call.expect(1)
         before = reader.settled
@@ -226,3 +222,23 @@ def foreseen(start: StreamStart, figures: StreamFigures) -> int | None:
         StartAt.BACK: max(first, end - start.number),
     }
     return where.get(start.at)
+
+
+def start_in(queue: Queue, text: str | None) -> StreamStart | None:
+    """Where a look into a queue begins; None = nothing is said of that.
+
+    Raises:
+        CommandError: the queue is no stream, or it says nothing of the kind.
+    """
+    if text is None:
+        return None
+    if not queue.policy.is_stream:
+        raise bad(f"'start' is for streams, and {queue.destination} is none")
+    return _start("start", text)
+
+
+def _start(name: str, text: str) -> StreamStart:
+    try:
+        return read_start(text)
+    except ValueError as error:
+        raise bad(f"{name!r} {error}") from None
