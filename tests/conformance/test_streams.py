@@ -51,7 +51,7 @@ def send(peer: Peer, destination: str, *bodies: str, headers: str = "") -> None:
     for body in bodies:
         receipt = f"receipt:{unique('r')}\n" if body == bodies[-1] else ""
         peer.send(f"SEND\ndestination:{destination}\n{headers}{receipt}\n{body}\0")
-    assert peer.expect("RECEIPT")
+    peer.expect("RECEIPT")
 
 
 def subscribe(
@@ -80,7 +80,7 @@ def ack(peer: Peer, message: Frame, *lines: str, command: str = "ACK") -> None:
     if not any(line.startswith("transaction") for line in lines):
         assert peer.expect("RECEIPT")["receipt-id"] == "a"
     else:
-        assert peer.expect("RECEIPT")
+        peer.expect("RECEIPT")
 
 
 def read(peer: Peer, count: int) -> list[tuple[int, str]]:
@@ -731,4 +731,4 @@ def test_rights_are_those_of_the_queue() -> None:
         refused("SUBSCRIBE\nid:0\ndestination:/stream/made.a\nreceipt:r\n\n\0")
         with Peer.open(broker.port, "1.2", "login:ann", "passcode:pw") as peer:
             peer.send("SEND\ndestination:/stream/made.a\nreceipt:r\n\nx\0")
-            assert peer.expect("RECEIPT")
+            peer.expect("RECEIPT")

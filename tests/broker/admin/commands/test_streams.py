@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.support.admin import Code, Observer, fails
 from tests.support.wire import Frame, Peer, until
 
+from stompy.admin.rows import Event, ReaderRow
 from stompy_broker import RunningBroker
 from stompy_broker.admin.commands.streams import foreseen
 from stompy_broker.routing.reading import read_start
@@ -40,12 +42,13 @@ def test_the_last_message_of_an_empty_stream_is_the_next_one() -> None:
 def test_they_are_for_streams_only(admin: Observer, queue: str) -> None:
     admin.peer.send(f"SEND\ndestination:/queue/{queue}\n\nx\0")
     admin.peer.sync()
-    for command, args in {
+    commands: dict[str, dict[str, Any]] = {
         "stream.info": {},
         "stream.truncate": {"before": 1},
         "stream.seek": {"name": "n", "offset": "first"},
         "stream.forget": {"name": "n"},
-    }.items():
+    }
+    for command, args in commands.items():
         error = fails(Code.BAD_REQUEST, admin.ask, command, stream=queue, **args)
         assert "is no stream" in str(error)
         fails(Code.NOT_FOUND, admin.ask, command, stream="/stream/none", **args)
@@ -130,7 +133,7 @@ def test_truncating_takes_the_oldest(admin: Observer, stream: str) -> None:
 def test_seeking_has_a_reader_go_on_elsewhere(
     admin: Observer, stream: str, reader: Peer, held: list[Frame]
 ) -> None:
-    about = {"stream": stream, "name": "ann"}
+    about: dict[str, Any] = {"stream": stream, "name": "ann"}
     fails(Code.BAD_REQUEST, admin.ask, "stream.seek", **about, offset="somewhere")
     fails(Code.NOT_FOUND, admin.ask, "stream.seek", stream=stream, name="bob", offset="first")
     dry = admin.ask("stream.seek", **about, offset="last", dry_run=True)
@@ -151,7 +154,7 @@ def test_also_one_that_is_not_there(
     broker: RunningBroker, admin: Observer, stream: str, reader: Peer
 ) -> None:
     reader.close()
-    about = {"stream": stream, "name": "ann"}
+    about: dict[str, Any] = {"stream": stream, "name": "ann"}
     until(
         lambda: admin.ask("stream.info", stream=stream)["readers"][0]["consumers"] == 0,
         "the reader to leave",
@@ -163,7 +166,7 @@ def test_also_one_that_is_not_there(
 
 
 def test_forgetting_a_place(admin: Observer, stream: str, reader: Peer) -> None:
-    about = {"stream": stream, "name": "ann"}
+    about: dict[str, Any] = {"stream": stream, "name": "ann"}
     fails(Code.CONFLICT, admin.ask, "stream.forget", **about)
     reader.send("UNSUBSCRIBE\nid:0\nreceipt:u\n\n\0")
     while reader.read().command != "RECEIPT":
@@ -179,10 +182,10 @@ def test_each_leaves_an_event(admin: Observer, stream: str, reader: Peer) -> Non
     admin.ask("stream.truncate", stream=stream, before=1)
     admin.ask("stream.seek", stream=stream, name="ann", offset="next")
     wanted = {"stream.truncated", "stream.sought"}
-    found = {}
+    found: dict[str, Event] = {}
     while wanted - found.keys():
-        page = admin.page("events")
-        found |= {e.type: e for e in page.rows if e.destination == f"/queue/{stream}"}
+        told = [row for row in admin.page("events").rows if isinstance(row, Event)]
+        found |= {event.type: event for event in told if event.destination == f"/queue/{stream}"}
     assert found["stream.truncated"].detail == {"first": 1, "truncated": 1}
     assert found["stream.sought"].detail == {"name": "ann", "before": 1, "offset": 5}
 
@@ -244,8 +247,8 @@ def test_a_policy_and_a_route_are_explained(
 
 def test_rows_of_readers_are_published(admin: Observer, stream: str, reader: Peer) -> None:
     admin.peer.send("SUBSCRIBE\nid:rows\ndestination:/topic/$SYS.readers\nack:auto\n\n\0")
-    page = admin.page_with(
-        "rows", lambda page: any(row.stream.endswith(stream) for row in page.rows)
-    )
-    (row,) = [row for row in page.rows if row.stream.endswith(stream)]
-    assert (row.name, row.settled, row.lag) == ("ann", 1, 4)
+    found: list[ReaderRow] = []
+    while not found:
+        rows = [row for row in admin.page("rows").rows if isinstance(row, ReaderRow)]
+        found = [row for row in rows if row.stream.endswith(stream)]
+    assert [(row.name, row.settled, row.lag) for row in found] == [("ann", 1, 4)]
