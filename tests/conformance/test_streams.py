@@ -266,6 +266,26 @@ def test_some_names_are_none(peer: Peer, destination: str) -> None:
     peer.expect_error("bad-destination", receipt="r")
 
 
+def test_several_streams_are_read_at_once(peer: Peer, stream: str) -> None:
+    other = f"{stream}-other"
+    send(peer, stream, "a", "b")
+    send(peer, other, "c")
+    subscribe(peer, f"{stream},{other}", "x-stream-offset:first\n")
+    assert sorted(read(peer, 3)) == [(0, "a"), (0, "c"), (1, "b")]
+
+
+def test_a_pattern_of_queues_takes_in_no_streams(
+    broker: RunningBroker, peer: Peer, other: Peer
+) -> None:
+    words = unique("w")
+    send(peer, f"/stream/{words}.before", "a")
+    subscribe(peer, f"/queue/{words}.>")
+    send(other, f"/stream/{words}.after", "b")
+    send(other, f"/queue/{words}.queue", "c")
+    assert peer.bodies(1) == [b"c"]
+    peer.sync()
+
+
 # -- places that are kept ------------------------------------------------------------------------
 
 
@@ -526,6 +546,31 @@ def test_a_topic_with_a_stream_as_its_queue_leads_into_one(
     unsubscribe(peer)
     send(peer, topic, "a", "b")
     assert start_from(broker, f"/stream/{name}", "first", 2) == [(0, "a"), (1, "b")]
+
+
+def test_that_stream_is_read_by_the_subscription_to_the_topic(peer: Peer, topic: str) -> None:
+    name = unique("s")
+    lines = f"x-queue-name:{name}\nx-queue-type:stream\ndurable:true\nauto-delete:false\n"
+    for offset in ("first", "last"):
+        subscribe(peer, topic, f"{lines}x-stream-offset:{offset}\n")
+        peer.send(f"SEND\ndestination:{topic}\n\n{offset}\0")
+        frames = [peer.expect("MESSAGE") for _ in range(1 if offset == "first" else 2)]
+        assert [frame.body for frame in frames][-1] == offset.encode()
+        unsubscribe(peer)
+
+
+def test_a_topic_without_a_queue_has_no_stream(peer: Peer, topic: str) -> None:
+    peer.send(f"SUBSCRIBE\nid:0\ndestination:{topic}\nx-queue-type:stream\nreceipt:r\n\n\0")
+    peer.expect_error("not-supported", receipt="r")
+
+
+def test_what_comes_later_comes_into_a_stream(
+    broker: RunningBroker, peer: Peer, stream: str
+) -> None:
+    peer.send(f"SEND\ndestination:{stream}\nx-delay:1\nreceipt:r\n\na\0")
+    peer.expect("RECEIPT")
+    subscribe(peer, stream, "x-stream-offset:first\n")
+    assert read(peer, 1) == [(0, "a")]
 
 
 def test_a_virtual_topic_leads_into_one(broker: RunningBroker, peer: Peer) -> None:

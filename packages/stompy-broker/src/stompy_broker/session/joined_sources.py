@@ -95,7 +95,8 @@ class JoinedSources:
         others = registry.table.others
         if others is not None:
             names |= dict.fromkeys(others.queue_names())
-        fitting = pattern.matching(names)
+        # A stream is read from somewhere, and by name.
+        fitting = [name for name in pattern.matching(names) if not self._is_stream(name)]
         if len(fitting) > MOST_JOINED:
             raise too_many(part.name)
         if not self._client.permissions.is_open:
@@ -105,6 +106,10 @@ class JoinedSources:
         queues = registry.queues
         return [queues.get(name) or registry.queue(name, capped=False) for name in fitting]
 
+    def _is_stream(self, name: str) -> bool:
+        queue = self._registry.queues.get(name)
+        return queue is not None and queue.policy.is_stream
+
     def _watch(self, part: Destination, joined: JoinedQueues) -> None:
         table = self._registry.table
         if table.patterns is None:
@@ -112,6 +117,8 @@ class JoinedSources:
         table.patterns.add(QueuePattern(part.name), joined, self._admits)
 
     def _admits(self, queue: Queue) -> bool:
+        if queue.policy.is_stream:
+            return False
         try:
             self._client.permissions.check_receive(_queue(queue.name), {})
         except ProtocolError:
