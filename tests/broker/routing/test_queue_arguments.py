@@ -8,6 +8,7 @@ import pytest
 from tests.support.house import Taker, Time, figures, make_router, take_part
 
 from stompy.errors import ProtocolError
+from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing import queue_arguments
 from stompy_broker.routing.interface import Configure
@@ -92,3 +93,66 @@ def test_the_same_arguments_are_compared_once(router: Router) -> None:
     assert [event.detail for event in ignored] == [{"x-max-length": "6"}]
     with pytest.raises(ProtocolError, match="x-max-length"):
         router.queue("q", {"x-max-length": "many"})
+
+
+STREAM = {"x-queue-type": "stream"}
+
+
+def test_a_stream_is_one_whatever_policies_say_later(router: Router) -> None:
+    router.policies.renew([Policy(type="stream", max_age="1h")])
+    stream, queue = router.queue("s"), router.queue("q", {"x-queue-type": "quorum"})
+    assert (stream.policy.type, queue.policy.type) == ("stream", "queue")
+    assert figures(stream).settings.arguments == STREAM
+    router.policies.renew([])
+    list(router.registry.renew_policies())
+    assert (stream.policy.type, stream.policy.max_age) == ("stream", "")
+    router.policies.renew([Policy(type="stream")])
+    list(router.registry.renew_policies())
+    assert queue.policy.type == "queue"
+
+
+def test_nor_does_one_end_that_policies_do_not_allow_any_more(router: Router) -> None:
+    stream = router.queue("s", STREAM)
+    router.policies.renew([Policy(last_value_key="k")])
+    list(router.registry.renew_policies())
+    assert stream.policy.is_stream
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "words"),
+    [
+        (STREAM, {"x-queue-type": "classic"}, "is a stream"),
+        (STREAM, {"x-message-ttl": "5"}, "x-message-ttl is not for the stream"),
+        ({}, STREAM, "is no stream"),
+        ({}, {"x-queue-type": "log"}, "must be classic, quorum or stream"),
+    ],
+)
+def test_a_type_that_differs_is_refused(
+    router: Router, first: dict[str, str], then: dict[str, str], words: str
+) -> None:
+    router.queue("q", first)
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match=words):
+            router.queue("q", then)
+
+
+def test_a_store_that_keeps_no_logs_has_no_streams(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(router.groups.home.store), "keeps_logs", False)
+    with pytest.raises(ProtocolError, match="no streams"):
+        router.queue("s", STREAM)
+    assert "s" not in router.queues
+
+
+def test_what_a_frame_is_about_is_known_beforehand(router: Router) -> None:
+    means = router.registry.means_stream
+    assert means(parse_destination("/stream/a"), {})
+    assert means(parse_destination("/queue/a"), STREAM)
+    assert means(parse_destination("/topic/t"), {"x-queue-name": "a", **STREAM})
+    assert not means(parse_destination("/queue/a"), {})
+    assert not means(parse_destination("/queue/>"), STREAM)
+    assert not means(parse_destination("/topic/t"), STREAM)
+    router.queue("a", STREAM)
+    assert means(parse_destination("/queue/a"), {})
+    assert means(parse_destination("/topic/t"), {"x-queue-name": "a"})

@@ -86,11 +86,12 @@ class QueueArguments:
         self._ended.pop(name, None)
         arguments = before.arguments or arguments_in(headers or {}, usual)
         try:
+            if read_type(arguments.get(QUEUE_TYPE, "") or usual.type) == STREAM:
+                _check_stream(name, headers or {})
             policy = usual.with_arguments(arguments)
         except ValueError as error:
             raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
         if policy.is_stream:
-            _check_stream(name, headers or {})
             arguments = {**arguments, QUEUE_TYPE: STREAM}  # whatever policies say later
         return NewQueue(policy, QueueSettings(arguments), before.exclusive)
 

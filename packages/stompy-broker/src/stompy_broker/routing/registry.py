@@ -27,7 +27,7 @@ from stompy_broker.destinations.names import (
     topic_text,
 )
 from stompy_broker.destinations.policy import Policies, Policy
-from stompy_broker.destinations.stream_settings import QUEUE_TYPE, STREAM
+from stompy_broker.destinations.stream_settings import QUEUE_TYPE
 from stompy_broker.events import Events
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done, nobody_asks
@@ -530,8 +530,10 @@ class Registry:
             return self.arguments.kept(name, settings)
         except ValueError as error:
             log.warning("%s: is not set up as it was: %s", name, error)
-            kept = {QUEUE_TYPE: STREAM} if QUEUE_TYPE in settings.arguments else {}
-            return self.arguments.kept(name, QueueSettings(kept))
+            usual = self._policies.find(DestinationKind.QUEUE, name)
+            if QUEUE_TYPE in settings.arguments:
+                return Policy(match=usual.match, type="stream")
+            return usual.model_copy(update={"type": "queue"}) if usual.is_stream else usual
 
     def renew_policies(self) -> Iterator[int]:
         """Have queues behave by the policies as they are now, and subscriptions that are durable.
