@@ -6,7 +6,7 @@ from typing import Final
 
 from stompy.compiler import mypyc_attr
 from stompy.protocol.headers import Version
-from stompy_broker.message import Message, MessageHead, Redelivery
+from stompy_broker.message import OVERHEAD, Message, MessageHead, Redelivery
 
 LARGEST_SHARED: Final = 32 * 1024
 """The wire form of what is larger is not kept: its body is written without being copied."""
@@ -37,7 +37,15 @@ class ReaderMessage(Message):
         reader: int = 0,
         redelivery: Redelivery | None = None,
     ) -> None:
-        Message.__init__(self, sequence, head, body, stamp, redelivery)
+        # Without a call for what its base does: one is made for each delivery.
+        self.sequence = sequence
+        self.head = head
+        self.body = body
+        self.stamp = stamp
+        self.redelivery = redelivery
+        self.shared_tail: bytes | None = None
+        self.expires = 0
+        self.size = (0 if body is None else len(body)) + len(head.block) + OVERHEAD
         self.place = place
         self.reader = reader
 

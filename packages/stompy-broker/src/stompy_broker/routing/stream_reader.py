@@ -273,7 +273,7 @@ class StreamReader(RunReader):
                 self._index = index + 1
                 given += 1
 
-    def _give_many(self, run: MessageRun, index: int) -> int:  # noqa: C901 -- as above
+    def _give_many(self, run: MessageRun, index: int) -> int:  # noqa: C901, PLR0912 -- as above
         """Give what follows in a run to the one who waits, all of which is for it; says how much.
 
         Measured with ``benchmarks/streams.py``: a third less than to give each by itself.
@@ -281,7 +281,8 @@ class StreamReader(RunReader):
         consumer, messages = self._waiting[0], run.messages
         stop = min(len(messages), index + _GIVE_AT_ONCE, self._index_of_end(run))
         begun = index
-        if run.readers > 1:
+        alone = run.readers == 1
+        if not alone:
             self._share(run, messages[index:stop])
         number, auto, pending = self.number, consumer.auto, self.progress.pending
         memory = self._owner.memory
@@ -289,9 +290,14 @@ class StreamReader(RunReader):
         try:
             for message in messages[index:stop]:
                 if auto:
-                    given = message
+                    given = message if not message.reader else message.given_to(0)
                 else:
-                    given = message.given_to(number)
+                    # Who is alone in a run is given what is in it, and others have copies.
+                    if alone and not message.reader:
+                        message.reader = number
+                        given = message
+                    else:
+                        given = message.given_to(number)
                     # Before it is delivered: what its consumer has is moved to the loans from here.
                     memory.used += given.size
                     pending.append(given.place)
@@ -336,10 +342,11 @@ class StreamReader(RunReader):
         run = self._run
         if run is not None and run.readers > 1 and message.shared_tail is None:
             self._source.share(run, message)
-        if consumer.auto:
+        if consumer.auto and not message.reader:
             given = message
         else:
-            given = message.given_to(self.number)
+            given = message.given_to(0 if consumer.auto else self.number)
+        if not consumer.auto:
             # Before it is delivered: what its consumer has is moved to the loans from there.
             self._charge(given)
             self.progress.pending.append(given.place)
