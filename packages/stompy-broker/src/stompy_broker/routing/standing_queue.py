@@ -24,6 +24,7 @@ from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.browsing import browse
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.dead_letters import Fate
+from stompy_broker.routing.duplicate_check import take_once
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
@@ -35,6 +36,7 @@ from stompy_broker.routing.interface import (
     Foresee,
     Order,
     Outcome,
+    PublishOnce,
     QueueFigures,
     QueueIdentity,
     QueueKind,
@@ -111,9 +113,7 @@ class StandingQueue(RestorableQueue):
         self._closed = False
         self._head: MessageHead | None = None  # of a message that came, and what is made of it
         self._plain_head: MessageHead | None = None
-        self._parts = parts = QueueParts(
-            identity, services, group, self._lost, self._expire, self._hand_out
-        )
+        self._parts = parts = QueueParts(identity, services, group, self._hand_out)
         self.watermark = parts.own
         self._parking = parts.ready.park()
         self._keep_values(policy)
@@ -289,11 +289,6 @@ class StandingQueue(RestorableQueue):
         """Forget messages whose bodies nobody has any more."""
         self._parts.discards.lose_some(lost, self._parts.ready)
 
-    def _expire(self) -> None:
-        """Give up everything whose time is over."""
-        parts = self._parts
-        parts.batches.do(parts.expiry.take_out(parts.ready), parts.discards.expire)
-
     # -- now and then -----------------------------------------------------------------------
 
     @property
@@ -330,6 +325,8 @@ class StandingQueue(RestorableQueue):
             dropped=counts.dropped,
             removed=counts.removed,
             replaced=counts.replaced,
+            duplicates=counts.duplicates,
+            duplicate_ids=self._services.duplicates.count(self.destination),
             unmatched=0,
             lines=(),
             groups=0,
@@ -346,16 +343,15 @@ class StandingQueue(RestorableQueue):
         """Look at messages. What consumers have is there as well, and is shown once."""
         consumers = self._parts.attendance.consumers
         shown = () if wanted.states and MessageState.READY in wanted.states else consumers
-        if wanted.groups:
-            done(Browsed([], 0, more=False))
-        else:
-            browse(self._parts.ready, shown, wanted, self._services, self.group, done)
+        browse(self._parts.ready, shown, None, wanted, self._services, self.group, done)
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
         parts = self._parts
-        if isinstance(order, Configure):
+        if isinstance(order, PublishOnce):
+            parts.counts.duplicates += take_once(self, order, self._services, answer)
+        elif isinstance(order, Configure):
             self.group.store.keep_queue(self.name, order.settings.to_stored())
             self.configure(order.settings)
             answer(0)

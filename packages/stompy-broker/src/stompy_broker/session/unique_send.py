@@ -91,10 +91,12 @@ def check_once(
         )
     if once.mode == QUEUED:
         in_cluster = router.registry.table.others is not None
-        if not plain or later is not None or head.traits.group is not None or in_cluster:
+        queue = router.queues.get(route.destination.name)
+        stays = plain and queue is not None and queue.policy.non_destructive
+        if not plain or later is not None or head.traits.group is not None or in_cluster or stays:
             raise _not_done(
                 f"{DUPLICATE_MODE}:{QUEUED} is for what goes straight into one queue of a single "
-                "broker, and has no group"
+                "broker, which is consumed from, and has no group"
             )
 
 
