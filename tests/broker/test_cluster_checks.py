@@ -79,6 +79,13 @@ def test_what_is_hardly_meant(tmp_path: Path, settings: dict[str, object], words
     assert words in found
 
 
+def test_limits_of_what_there_is_not_in_a_cluster(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    limits = config.limits.model_copy(update={"retained": 5})
+    (found,) = cluster_warnings(config.model_copy(update={"limits": limits}))
+    assert "limits.retained: in a cluster topics keep no messages" in found
+
+
 def test_all_on_one_machine_is_meant(tmp_path: Path) -> None:
     peers = ["127.0.0.1:1", "localhost:2", "[::1]:3"]
     config = load(tmp_path, advertise="127.0.0.1", peers=peers, peer=peers[0])

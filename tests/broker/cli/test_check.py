@@ -29,6 +29,12 @@ def run(*options: object, text: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
+KEPT = (
+    "# keeps its last message with x-retain:true for who subscribes later; so may 10000 topics, "
+    "with 67108864 bytes together"
+)
+
+
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
     file = tmp_path / "broker.toml"
@@ -52,6 +58,7 @@ def test_explain(configuration: Path, destination: str, first: str, length: int)
     line, *settings = result.stdout.splitlines()
     assert line == first
     assert f"max_length = {length}" in settings
+    settings = [line for line in settings if not line.startswith("#")]
     assert len(settings) == len(stompy_broker.Policy.model_fields) - 1
 
 
@@ -60,12 +67,13 @@ def test_explain(configuration: Path, destination: str, first: str, length: int)
     [
         ("/queue/a", ["# route.0 moves what matches n > 1 to /queue/b"]),
         ("/queue/b", ["# route.0 leads here from /queue/a"]),
-        ("/exchange/logs/key", ["# a fanout exchange"]),
+        ("/exchange/logs/key", ["# a fanout exchange", KEPT]),
         (
             "/topic/VirtualTopic.x",
             [
                 "# a virtual topic: what is sent to it goes to "
-                "/queue/Consumer.*.VirtualTopic.x as well"
+                "/queue/Consumer.*.VirtualTopic.x as well",
+                KEPT,
             ],
         ),
         (
@@ -73,6 +81,11 @@ def test_explain(configuration: Path, destination: str, first: str, length: int)
             ["# gets what is sent to the virtual topic /topic/VirtualTopic.>"],
         ),
         ("/queue/c", []),
+        ("/topic/c", [KEPT]),
+        (
+            "/reply-topic/x",
+            ["# keeps no message for who subscribes later (x-retain): it is temporary"],
+        ),
     ],
 )
 def test_explain_says_where_else_messages_go(
@@ -93,6 +106,13 @@ def test_check_refuses_routes_in_a_circle(tmp_path: Path) -> None:
     result = run("check", file)
     assert result.returncode == 2
     assert "route.0: leads to itself: route.0 -> route.0" in result.stderr
+
+
+def test_explain_says_that_topics_keep_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text("[limits]\nretained = 0\n")
+    last = run("check", file, "--explain", "/topic/a").stdout.splitlines()[-1]
+    assert last.endswith("(x-retain): limits.retained = 0")
 
 
 def test_explain_what_is_no_destination(configuration: Path) -> None:

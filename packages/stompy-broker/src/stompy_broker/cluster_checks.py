@@ -64,6 +64,11 @@ def cluster_warnings(config: BrokerConfig) -> list[str]:
             f"store.data: {old} is of a broker that was alone; a member of a cluster does not read "
             "it. Take what is in it to the cluster with the old configuration on another port"
         )
+    found += [
+        f"limits.{key}: in a cluster topics keep no messages, and a SEND with x-retain is refused"
+        for key in ("retained", "retained_bytes")
+        if key in config.limits.model_fields_set
+    ]
     groups = GroupMap(cluster.groups, [group.match for group in cluster.group])
     pins = [parse_destination(group.match).name for group in cluster.group]
     for number, policy in enumerate(config.policy):

@@ -122,6 +122,31 @@ def test_it_is_told_who_asks_that_a_topic_keeps_one(
     assert told == [f"/topic/{name}.new", f"/topic/{name}.last"]
 
 
+def explained(admin: Observer, topic: str, size: int, **headers: str) -> dict[str, object]:
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = admin.ask(
+        "route.explain", destination=f"/topic/{topic}", headers=told, body_bytes=size
+    )
+    kept = [one for one in answer["recipients"] if one["kind"] == "retained"]
+    return {"refused": answer.get("refused"), **(kept[0] if kept else {})}
+
+
+def test_it_is_explained(admin: Observer, name: str) -> None:
+    told = explained(admin, f"{name}.a", 3, x_retain="true")
+    assert told["gets"] is True
+    assert "takes the place" in str(told["why"])
+    assert "kind" not in explained(admin, f"{name}.a", 3)
+    assert "forget" in str(explained(admin, f"{name}.a", 0, retain="true")["why"])
+    told = explained(admin, f"{name}.new", 1 << 30, x_retain="true")
+    assert told["gets"] is False
+    assert "limits.retained_bytes" in str(told["refused"])
+    assert "disagree" in str(explained(admin, name, 1, x_retain="no", retain="true")["refused"])
+    policy = admin.ask("policy.explain", destination=f"/topic/{name}.a")
+    assert policy["retained"]["name"] == f"{name}.a"
+    assert admin.ask("policy.explain", destination=f"/topic/{name}")["retained"] is None
+    assert admin.ask("policy.explain", destination=f"/queue/{name}")["retained"] is None
+
+
 def test_the_access_rules_are_asked() -> None:
     users = {"ann": cheap_hash("a"), "mallory": cheap_hash("m")}
     acl = [{"user": "mallory", "match": "/topic/secret.>", "access": "deny"}]

@@ -13,7 +13,12 @@ from stompy.errors import ProtocolError
 from stompy_broker.cli.console import EXIT_USAGE, complain, load_or_exit
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.config_checks import users_of, warnings_of
-from stompy_broker.destinations.names import Destination, parse_destination
+from stompy_broker.destinations.names import (
+    Destination,
+    DestinationKind,
+    is_address,
+    parse_destination,
+)
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.routing.directions import Directions
 from stompy_broker.routing.virtual_queues import VirtualQueues
@@ -121,3 +126,19 @@ def _explain(config: BrokerConfig, text: str) -> None:
         click.echo(f"{name} = {json.dumps(value)}")
     for line in directions.describe(destination):
         click.echo(f"# {line}")
+    if destination.kind is DestinationKind.TOPIC:
+        click.echo(f"# {_of_retained(config, destination)}")
+
+
+def _of_retained(config: BrokerConfig, topic: Destination) -> str:
+    """Say whether a topic keeps messages for who subscribes later."""
+    limits = config.limits
+    if config.cluster:
+        return "keeps no message for who subscribes later (x-retain): it is in a cluster"
+    if is_address(topic) or not limits.retained:
+        why = "it is temporary" if limits.retained else "limits.retained = 0"
+        return f"keeps no message for who subscribes later (x-retain): {why}"
+    return (
+        f"keeps its last message with x-retain:true for who subscribes later; so may "
+        f"{limits.retained} topics, with {limits.retained_bytes} bytes together"
+    )

@@ -16,7 +16,7 @@ class Recipient(Record):
 
     Attributes:
         kind: ``queue``, ``topic``, ``subscription``, ``durable``, ``share``, ``binding``,
-            ``virtual``, ``exchange``, ``route`` or ``consumer``.
+            ``virtual``, ``exchange``, ``route``, ``retained`` or ``consumer``.
         name: of it; of a subscription and a consumer, its id, as ``$SYS.subscriptions`` has it.
         gets: whether it would get the message now; of a consumer, whether it may be its turn.
         why: in words, one for each thing that has to do with it.

@@ -27,8 +27,8 @@ from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.security.access import Action
 from stompy_broker.security.auth import ANONYMOUS, Principal
 from stompy_broker.session.greeting import why_producers_wait
-from stompy_broker.session.group_order import check_group
 from stompy_broker.session.requests import asks_for_answer, milliseconds_in
+from stompy_broker.session.unusual_sends import check_unusual
 
 _LARGEST = 1 << 40
 
@@ -157,8 +157,8 @@ class ExplainCommands:
             queue = router.queues.get(destination.name)
             if queue is not None:
                 router.registry.arguments.check_type(queue, destination.setting_up(headers))
-        if head.traits.group is not None:
-            check_group(destination, router)
+        if head.traits.unusual:
+            check_unusual(head.traits, headers, [destination], router)
 
     def _places(
         self, destination: Destination, message: Message

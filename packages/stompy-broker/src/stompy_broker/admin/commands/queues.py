@@ -25,8 +25,14 @@ from stompy_broker.admin.commands.base import (
 from stompy_broker.admin.commands.listing import LISTING, listing
 from stompy_broker.admin.commands.selection import QUEUE, SELECTOR, UP_TO, selected
 from stompy_broker.admin.snapshots.readers import stream_figures
+from stompy_broker.admin.snapshots.retained import retained_row
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import DestinationKind, parse_destination, sendable
+from stompy_broker.destinations.names import (
+    Destination,
+    DestinationKind,
+    parse_destination,
+    sendable,
+)
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.routing.interface import Browse, Configure, Queue, Remove
 from stompy_broker.routing.stream_orders import Truncate
@@ -340,4 +346,12 @@ class QueueCommands:
             "arguments": arguments,
             "settings": policy.model_dump(mode="json", exclude={"match"}),
             "directions": router.directions.describe(destination),
+            "retained": self._retained(destination),
         }
+
+    def _retained(self, destination: Destination) -> dict[str, object] | None:
+        """What a topic keeps for who subscribes later, without its body; None = nothing."""
+        if destination.kind is not DestinationKind.TOPIC:
+            return None
+        message = self._context.router.retained.messages.get(destination.name)
+        return None if message is None else row_to_json(retained_row(destination.name, message))

@@ -24,7 +24,7 @@ from stompy_broker.destinations.names import (
 )
 from stompy_broker.destinations.policy import DEAD_LETTER, Policy
 from stompy_broker.destinations.stream_settings import STREAM
-from stompy_broker.message import Message
+from stompy_broker.message import OVERHEAD, Message
 from stompy_broker.routing.interface import Foresee
 from stompy_broker.selectors.explanation import Verdict
 from stompy_broker.selectors.selector import compile_selector
@@ -207,10 +207,31 @@ class Recipients:
         ]
         for known, pattern in _matching(destination, durable):
             recipients.append((yield from self._durable(known, pattern)))
+        if self._message.head.traits.retains:
+            recipients.append(self._kept(destination.name))
         if recipients:
             return recipients
         why = "nobody has subscribed: it is dropped, and counted as unroutable"
         return [Recipient(kind="topic", name=destination.name, why=(why,))]
+
+    def _kept(self, topic: str) -> Recipient:
+        """Say what becomes of a message that its topic is to keep for who subscribes later."""
+        router = self._context.router
+        size, block = self._message.size - OVERHEAD, len(self._message.head.block)
+        known = topic in router.retained.messages
+        one = Recipient(kind="retained", name=topic, gets=True)
+        if size == block:
+            why = "without a body: it has its topic forget what it keeps for who subscribes later"
+            return replace(one, gets=known, why=(why,))
+        try:
+            router.retained_messages.check(((topic, block, size - block),))
+        except ProtocolError as error:
+            self.refused = error.Message
+            return replace(one, gets=False, why=(error.Message,))
+        why = "its topic keeps it for who subscribes later"
+        place = "; it takes the place of what is kept there"
+        policy = self._policy_of(DestinationKind.TOPIC, topic)
+        return self._ending(replace(one, why=(why + place if known else why,)), policy)
 
     def _subscription(self, row: SubscriptionRow, pattern: Destination) -> Recipient:
         policy = self._policy_of(pattern.kind, pattern.name)
