@@ -34,11 +34,11 @@ def broker_on(directory: Path) -> stompy_broker.Broker:
     )
 
 
-async def fill(directory: Path) -> None:
+async def fill(directory: Path, frames: bytes = FRAMES) -> None:
     async with broker_on(directory) as broker:
         port = int(broker.url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(FRAMES)
+        writer.write(frames)
         await reader.readuntil(b"receipt-id:r")
         writer.close()
         await writer.wait_closed()
@@ -73,6 +73,20 @@ def test_stats_as_json(directory: Path) -> None:
     assert stats["files"]["messages.db"] == (directory / "messages.db").stat().st_size
 
 
+def test_what_topics_keep(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    frame = b"SEND\ndestination:/topic/t\nx-retain:true\nreceipt:r\n\nthree\0"
+    asyncio.run(fill(directory, FRAMES.replace(b"receipt:r\n", b"") + frame))
+    assert "(kept by topics)" in run("store", "stats", directory).stdout
+    exported = [json.loads(line) for line in run("store", "export", directory).stdout.splitlines()]
+    found = [(one["destination"], one["retained"]) for one in exported]
+    assert found == [("/queue/orders", False), ("/queue/orders", False), ("/topic/t", True)]
+    assert exported[2]["headers"]["retain"] == "true"
+    counted = run("store", "sql", directory, "SELECT count(*) FROM messages").stdout
+    assert counted.split()[-1] == "2"
+    assert run("store", "check", directory).returncode == 0
+
+
 def test_export(directory: Path) -> None:
     result = run("store", "export", directory)
     assert (result.returncode, result.stderr) == (0, "")
@@ -87,6 +101,7 @@ def test_export(directory: Path) -> None:
         "priority",
         "headers",
         "damaged",
+        "retained",
         "body_base64",
     ]
     assert first["destination"] == "/queue/orders"

@@ -19,6 +19,7 @@ RETAINED: Final = "ActiveMQ.Retained"
 RETAIN_HEADERS: Final = frozenset((*RETAIN, PLAIN_RETAIN))
 """All that may ask for it."""
 
+_TAKEN_OFF: Final = (*RETAIN, RETAINED)
 _TRUE: Final = frozenset(("true", "1", "yes"))
 _FALSE: Final = frozenset(("false", "0", "no"))
 _MARKS: Final = (b"x-retain:", b"ActiveMQ.Retain:", b"retain:true\n")
@@ -72,5 +73,5 @@ def without_retain(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if name not in RETAIN and (name != PLAIN_RETAIN or value != "true")
+        if name not in _TAKEN_OFF and (name != PLAIN_RETAIN or value != "true")
     }

@@ -25,6 +25,7 @@ from stompy.data_table import DataTable, Value
 from stompy.sql_query import SqlError, SqlQuery
 from stompy.table_text import FORMS, table_lines
 from stompy_broker.cli.console import EXIT_NOT_SOUND, complain, print_table
+from stompy_broker.destinations.names import RETAINED, DestinationKind
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.compaction import compact_directory
 from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected
@@ -128,7 +129,8 @@ def store_sql(directory: Path, query: str, form: str) -> None:
     try:
         wanted = SqlQuery(query, {MESSAGES: MESSAGE_COLUMNS}, VIEWS, ABSENT)
         with _inspected(directory) as inspection:
-            rows = map(_sql_row, inspection.export()) if MESSAGES in wanted.needs else ()
+            found_rows = (one for one in inspection.export() if not one.retained)
+            rows = map(_sql_row, found_rows) if MESSAGES in wanted.needs else ()
             found = DataTable(*wanted.run({MESSAGES: rows}))
             problems = inspection.problems
     except SqlError as error:
@@ -206,7 +208,7 @@ def _print_stats(stats: Stats) -> None:
         ("queue", "messages", "bytes", "oldest"),
         [
             (
-                queue.destination or "(queue missing)",
+                _named(queue.destination),
                 str(queue.messages),
                 str(queue.bytes),
                 "" if queue.oldest is None else _time(queue.oldest),
@@ -231,6 +233,13 @@ def _print_stats(stats: Stats) -> None:
     if stats.damaged:
         click.echo(f"damaged messages that were set aside: {stats.damaged}\n")
     print_table(("file", "bytes"), [(name, str(size)) for name, size in stats.files.items()])
+
+
+def _named(destination: str | None) -> str:
+    """A queue, for people."""
+    if destination == f"{DestinationKind.QUEUE.value}{RETAINED}":
+        return "(kept by topics)"
+    return destination or "(queue missing)"
 
 
 def _time(milliseconds: int) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stompy.errors import ProtocolError
+from stompy_broker.destinations.names import RETAINED, DestinationKind
 from stompy_broker.store.base import StoredSubscription, StoreError
 from stompy_broker.store.directory import FILE, damage, lock_directory, translated
 from stompy_broker.store.log_inspection import (
@@ -43,6 +44,9 @@ _WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
 _ROW = f"SELECT {CONTENT}, deliveries FROM message"
 
+
+_RETAINED = f"{DestinationKind.QUEUE.value}{RETAINED}"
+"""The queue of what topics keep."""
 
 _Row = tuple[Any, ...]
 """As it was read: in a damaged database anything may stand anywhere."""
@@ -99,6 +103,8 @@ class Exported:
         headers: as they are passed on.
         body: the body.
         damaged: in what way it is not what was written any more; empty = it is.
+        retained: whether it is what a topic keeps for who subscribes later; ``destination`` is
+            that topic then.
     """
 
     destination: str | None
@@ -111,6 +117,7 @@ class Exported:
     headers: dict[str, str]
     body: bytes
     damaged: str
+    retained: bool = False
 
 
 class Inspection:
@@ -467,8 +474,10 @@ def _exported(names: dict[int, str], row: _Row) -> Exported:
         headers = head.headers()
     except (ProtocolError, ValueError):
         headers, damaged = {}, damaged or "its headers cannot be read"
+    destination = names.get(queue)
+    retained = destination == _RETAINED
     return Exported(
-        names.get(queue),
+        headers.get("destination", destination) if retained else destination,
         shown.decode("utf-8", "surrogateescape"),
         sequence,
         received,
@@ -478,4 +487,5 @@ def _exported(names: dict[int, str], row: _Row) -> Exported:
         headers,
         body,
         damaged,
+        retained,
     )
