@@ -337,6 +337,7 @@ def test_what_is_damaged_is_said_and_read_past(
     assert isinstance(said, DamagedEntries)
     assert said[:3] == ("a", 2000, 3000)
     assert page_of(shelf, "a", 2500, wanted=wanted).lost == 500
+    assert len(shelf.damaged) == 1
     assert shelf.store.stats().damaged >= 1000
     fill(shelf, 1, value="red")
     shelf.sync()

@@ -195,8 +195,9 @@ class SQLiteLogs(EntryLogs):
 
     def _read(self, done: PageRead, read: LogRead) -> None:
         for one in read.damaged:
-            if (one.log, one.first) not in self._said:
-                self._said.add((one.log, one.first))
+            # Its end is the same for whoever comes to it, from wherever.
+            if (one.log, one.next) not in self._said:
+                self._said.add((one.log, one.next))
                 self.damaged += one.next - one.first
                 self._store.entries_damaged(one)
         done(read.page)
