@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.support.house import WALL, make_head, make_message
+from tests.support.logged import LoggedShelf, MemoryShop
 from tests.support.storage import Shelf, short_wal
 
+from stompy_broker.cluster.remote.away_store import AwayStore
 from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.store.entry_log import EntryLogs, LogEnds, LogEntry, LogPage, WantedValues
+from stompy_broker.store.interface import MessageStore
 
 SHELVES: dict[str, Callable[[Path], Shelf]] = {
     "memory": lambda top: Shelf(None),
@@ -309,3 +312,27 @@ def test_a_body_that_is_in_the_store_only_is_taken_over(
     assert [one.payload for one in everything(shelf)] == [b"gone"] * 3
     shelf.reopen()
     assert list(shelf.store.restore()) == []
+
+
+def test_very_many_bodies_are_taken_over_in_one_change(shelf: Shelf) -> None:
+    bodies = [b"%d" % number for number in range(3000)]
+    for number, body in enumerate(bodies):
+        shelf.store.append("/queue/q", make_message(number + 1, body))
+    shelf.reopen()
+    for number, one in enumerate(list(shelf.store.restore())):
+        if number % 1000 == 999:
+            shelf.load(one.message)
+        logs(shelf).append("a", one.message)
+        shelf.store.remove(one.message)
+    shelf.reopen()
+    assert [one.body for one in everything(shelf)] == bodies
+
+
+def test_stores_of_a_cluster_keep_none() -> None:
+    shelf = LoggedShelf(MemoryShop())
+    stores: list[MessageStore] = [AwayStore(), shelf.store]
+    for store in stores:
+        assert not store.keeps_logs
+        with pytest.raises(NotImplementedError):
+            store.logs.ends()
+    shelf.close()

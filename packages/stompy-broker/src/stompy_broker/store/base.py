@@ -94,8 +94,8 @@ class StoreStats:
         unwritten: changes that it was told and has not made safe yet.
         commits: how many it has made since the start.
         commit_seconds: how long one takes, a running average.
-        damaged: messages that are set aside, and entries of logs that are read past, because they are
-            not what was written any more.
+        damaged: messages that are set aside, and entries of logs that are read past, because they
+            are not what was written any more.
     """
 
     trouble: str = ""

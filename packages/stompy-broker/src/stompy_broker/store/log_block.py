@@ -95,17 +95,22 @@ def content_of(entry: LogEntry) -> int:
     return len(entry.head.block) + len(entry.body or b"") + len(entry.payload)
 
 
-def pack_blocks(entries: Sequence[LogEntry]) -> Iterator[PackedBlock]:
-    """Pack the entries of a log, which follow one another, into as many blocks as it takes."""
-    sizes = list(map(content_of, entries))
-    start = filled = 0
-    for at, size in enumerate(sizes):
-        if at > start and (filled + size > BLOCK_BYTES or at - start == BLOCK_ENTRIES):
-            yield _pack(entries[start:at], filled)
-            start, filled = at, 0
+def pack_blocks(entries: Iterable[LogEntry]) -> Iterator[PackedBlock]:
+    """Pack the entries of a log, which follow one another, into as many blocks as it takes.
+
+    They are asked for as blocks are filled, so there may be very many.
+    """
+    some: list[LogEntry] = []
+    filled = 0
+    for entry in entries:
+        size = content_of(entry)
+        if some and (filled + size > BLOCK_BYTES or len(some) == BLOCK_ENTRIES):
+            yield _pack(some, filled)
+            some, filled = [], 0
+        some.append(entry)
         filled += size
-    if entries:
-        yield _pack(entries[start:], filled)
+    if some:
+        yield _pack(some, filled)
 
 
 def may_have(filters: bytes | None, wanted: WantedValues) -> bool:

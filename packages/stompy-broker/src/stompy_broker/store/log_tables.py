@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from stompy_broker.store.entry_log import LogEntry, LogPage, WantedValues
@@ -34,6 +34,9 @@ from stompy_broker.store.log_rows import (
     read_block,
     split_rows,
 )
+
+_TAKEN_OVER: Final = 128
+"""So many bodies are taken over at a time."""
 
 _SWEPT: Final = 32
 """So many blocks go at a time."""
@@ -391,22 +394,25 @@ def _is_full(length: int, content: int) -> bool:
     return length * 2 > BLOCK_ENTRIES or content * 2 > BLOCK_BYTES
 
 
-def _with_bodies(entries: list[LogEntry], bodies: Bodies) -> list[LogEntry]:
-    """Entries with the bodies that are on disk only."""
-    missing = [entry.sequence for entry in entries if entry.body is None]
-    if not missing:
-        return entries
-    found = bodies(missing)
-    return [
-        entry._replace(body=found.get(entry.sequence)) if entry.body is None else entry
-        for entry in entries
-    ]
+def _with_bodies(entries: list[LogEntry], bodies: Bodies) -> Iterator[LogEntry]:
+    """Entries with the bodies that are on disk only, which are not all in memory at once."""
+    for at in range(0, len(entries), _TAKEN_OVER):
+        some = entries[at : at + _TAKEN_OVER]
+        missing = [entry.sequence for entry in some if entry.body is None]
+        if not missing:
+            yield from some
+            continue
+        found = bodies(missing)
+        for entry in some:
+            if entry.body is None:
+                yield entry._replace(body=found.get(entry.sequence))
+            else:
+                yield entry
 
 
 def _write_entries(
-    connection: sqlite3.Connection, log: StoredLog, entries: list[LogEntry]
+    connection: sqlite3.Connection, log: StoredLog, entries: Iterable[LogEntry]
 ) -> StoredLog:
-    rows = []
     for block in pack_blocks(entries):
         alone = not log.rows and _is_full(block.length, block.content)
         log = log._replace(
@@ -418,8 +424,7 @@ def _write_entries(
             merged=block.next if alone else log.merged,
             rows=0 if alone else log.rows + 1,
         )
-        rows.append(block_row(log.base, block, log.latest, log.sequence, log.total))
-    _insert(connection, rows)
+        _insert(connection, [block_row(log.base, block, log.latest, log.sequence, log.total)])
     return log
 
 
