@@ -114,3 +114,43 @@ def test_of_a_message_is_told_what_its_schedule_and_group_are(make, broker):
     client.ack(message)
     client.message(destination, "x", headers={"scheduled-at": "soon"}, confirm=True)
     assert subscription.get().scheduled_at is None
+
+
+def test_retained_messages_streams_and_duplicates_are_said_in_python(make, broker):
+    looking = Looking(make(), broker.url)
+    given = {"retain": True, "filter_value": "red", "dedup": "order-17"}
+    said = {"x-retain": "true", "x-stream-filter-value": "red", "dedup-id": "order-17"}
+    for call, body in (("message", "x"), ("post", "x")):
+        assert said.items() <= looking.headers(call, "/topic/t", body, **given).items()
+    with pytest.raises(TypeError, match="retain= is True or False"):
+        looking.client.call("message", "/topic/t", "x", retain="yes")
+
+
+def test_a_stream_is_read_again_from_a_place_and_goes_on_by_name(make, broker):
+    client, stream = make(), f"/stream/{unique()}"
+    client.connect(broker.url)
+    for number in range(5):
+        value = "even" if number % 2 == 0 else "odd"
+        client.message(stream, str(number), filter_value=value, confirm=True)
+    first = client.subscription(stream, offset="first")
+    assert [one.text for one in first.get_batch(5)] == ["0", "1", "2", "3", "4"]
+    last = client.subscription(stream, offset=-2)
+    assert [one.text for one in last.get_batch(2)] == ["3", "4"]
+    odd = client.subscription(stream, offset="first", filters=["odd"])
+    assert [one.text for one in odd.get_batch(2)] == ["1", "3"]
+    named = client.subscription(stream, offset=1, reader="billing", prefetch=1)
+    client.ack(named.get())
+    assert named.get().text == "2"
+    named.unsubscribe()
+    again = client.subscription(stream, offset=1, reader="billing")
+    assert again.get().text == "2"
+
+
+def test_what_a_topic_keeps_comes_first_unless_it_is_declined(make, broker):
+    client, topic = make(), f"/topic/{unique()}"
+    client.connect(broker.url)
+    client.message(topic, "kept", retain=True, confirm=True)
+    declined = client.subscription(topic, retained=False)
+    assert client.subscription(topic).get().text == "kept"
+    client.message(topic, "live", confirm=True)
+    assert declined.get().text == "live"

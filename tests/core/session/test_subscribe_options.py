@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,12 @@ import pytest
 from stompy.errors import UnsupportedByBroker
 from stompy.protocol.frame import AckMode
 from stompy.session.dialects import ACTIVEMQ, ARTEMIS, RABBITMQ, STOMPY, UNKNOWN
-from stompy.session.subscribe_options import NO_OPTIONS, SubscribeOptions
+from stompy.session.subscribe_options import (
+    NO_OPTIONS,
+    SubscribeOptions,
+    read_options,
+    start_of,
+)
 from stompy.session.wanted import WantedSubscription
 
 ALL = SubscribeOptions(
@@ -21,6 +27,11 @@ ALL = SubscribeOptions(
     queue_name="q",
     exclusive=True,
     auto_delete=False,
+    offset="first",
+    reader="billing",
+    filters=("red", "blue"),
+    unfiltered=True,
+    retained=False,
 )
 
 
@@ -34,7 +45,53 @@ def test_ours_knows_all_of_them() -> None:
         "x-queue-name": "q",
         "exclusive": "true",
         "auto-delete": "false",
+        "x-stream-offset": "first",
+        "x-stream-automatic-offset-tracking": "true",
+        "x-stream-consumer": "billing",
+        "x-stream-filter": "red,blue",
+        "x-stream-match-unfiltered": "true",
+        "retained": "false",
     }
+
+
+@pytest.mark.parametrize(
+    ("offset", "text"),
+    [
+        (None, None),
+        ("next", "next"),
+        ("age=1h", "age=1h"),
+        (0, "offset=0"),
+        (17, "offset=17"),
+        (-5, "last=5"),
+        (datetime(2027, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC), "timestamp=1798761600500"),
+        (datetime(1970, 1, 2, tzinfo=UTC), "timestamp=86400"),
+        (datetime(1969, 1, 2, tzinfo=UTC), "timestamp=0"),
+        (timedelta(minutes=1, milliseconds=1), "age=61s"),
+    ],
+)
+def test_where_a_stream_is_read_from(offset: Any, text: str | None) -> None:
+    assert start_of(offset) == text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "says"),
+    [
+        ({"offset": ""}, TypeError, "offset= is 'first'"),
+        ({"offset": 1.5}, TypeError, "a whole number"),
+        ({"offset": True}, TypeError, "not True"),
+        ({"offset": datetime(2027, 1, 1)}, ValueError, "needs a time zone"),
+        ({"offset": timedelta(-1)}, ValueError, "how long ago"),
+        ({"filters": "red"}, TypeError, "a list of values"),
+        ({"filters": ["a,b"]}, ValueError, "no comma"),
+        ({"reader": ""}, ValueError, "reader is a name"),
+        ({"prefech": 5}, TypeError, "did you mean prefetch="),
+        ({"ofset": 5}, TypeError, "did you mean offset="),
+        ({"colour": 5}, TypeError, "has no argument 'colour'$"),
+    ],
+)
+def test_what_is_mistaken_about_a_stream_is_refused(wrong: Any, error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        read_options(wrong)
 
 
 @pytest.mark.parametrize("dialect", [STOMPY, RABBITMQ, ACTIVEMQ, ARTEMIS, UNKNOWN])

@@ -185,7 +185,8 @@ class STOMPCertificateError(ConnectionImpossible):
 class OutcomeUnknown(STOMPConnectionError):  # noqa: N818  # says what, not that
     """The connection ended before the broker answered: a frame took effect, or did not.
 
-    Send it again only if doing it twice does no harm.
+    Send it again only if doing it twice does no harm; or have that done by the client, with
+    ``Reconnect(resend=True)``, so that it takes effect once.
     """
 
 

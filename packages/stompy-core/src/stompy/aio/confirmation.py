@@ -1,7 +1,7 @@
 """Waiting, in a task, for what a broker made of a message.
 
 A message that is *confirmed* has one of three outcomes: accepted, rejected with the broker's
-reason, or unknown, when the connection ended first. Nothing is sent twice on its own account.
+reason, or unknown, when the connection ended first and it is not sent again over the next one.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Confirmation(AwaitedReceipt):
     Attributes:
         receipt_id: the receipt that was asked for.
         outcome: what is known now, an `Outcome`.
+        headers: those of the RECEIPT; none before it comes.
     """
 
     __slots__ = ("_session", "_settled")

@@ -65,6 +65,7 @@ _COMMANDS = frozenset(("SEND", "BEGIN", "COMMIT", "ABORT", "ACK", "NACK"))
 E = TypeVar("E", bound=StrEnum)
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class Nothing:
@@ -117,7 +118,7 @@ class FreeKeywords:
         hyphenated = name.replace("_", "-")
         if hyphenated != name and hyphenated in _HYPHENATED:
             return f"write headers={{{hyphenated!r}: {value!r}}}"
-        near = _nearest(name, self._arguments)
+        near = nearest(name, self._arguments)
         if near is not None:
             return f"did you mean {near}=? {as_header[0].upper()}{as_header[1:]}"
         if value.__class__ is bool and name not in _TRUTHS:
@@ -129,7 +130,7 @@ def _call_of(meant: str) -> str:
     return meant if "=" in meant else f"{meant}="
 
 
-def _nearest(name: str, words: Iterable[str]) -> str | None:
+def nearest(name: str, words: Iterable[str]) -> str | None:
     """The word of which this is a misspelling: one slip in a short one, two in a longer one."""
     for word in get_close_matches(name, words, n=2, cutoff=0.6):
         if slips(name, word) <= min(2, (len(word) - 1) // 3):
@@ -159,14 +160,31 @@ CONNECT = FreeKeywords(
 SEND = FreeKeywords("send()", "command headers body transaction receipt confirm timeout")
 MESSAGE = FreeKeywords(
     "message()",
-    "destination body id headers receipt transaction confirm timeout json schedule_id close_group",
+    "destination body id headers receipt transaction confirm timeout json schedule_id close_group "
+    "filter_value",
 )
 TRANSACTION_SEND = FreeKeywords("send()", "command headers body receipt")
 TRANSACTION_MESSAGE = FreeKeywords(
-    "message()", "destination body id headers receipt json schedule_id close_group"
+    "message()", "destination body id headers receipt json schedule_id close_group filter_value"
 )
 SUBSCRIBE = FreeKeywords("subscribe()", "dest ack_mode send_acks id headers receipt")
 UNSUBSCRIBE = FreeKeywords("unsubscribe()", "sub_id headers receipt")
+
+
+def with_fields(call: F, options: type) -> F:
+    """Show a call with the fields of a class of options, which it takes as free keywords."""
+    signature = inspect.signature(call)
+    given = list(signature.parameters.values())
+    more = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in inspect.signature(options).parameters.values()
+    ]
+    free = given.pop()
+    last = [free] if free.name == "kv_headers" else []
+    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*given, *more, *last]
+    )
+    return call
 
 
 def takes_the_arguments_of(

@@ -344,6 +344,12 @@ STOMPY = Dialect(
         "auto_delete": "auto-delete",
         "priority": "x-priority",
         "single_active": "x-single-active-consumer",
+        "offset": "x-stream-offset",
+        "tracking": "x-stream-automatic-offset-tracking",
+        "reader": "x-stream-consumer",
+        "filters": "x-stream-filter",
+        "unfiltered": "x-stream-match-unfiltered",
+        "retained": "retained",
     },
     _send={
         "delay": "x-delay",
@@ -355,6 +361,8 @@ STOMPY = Dialect(
         "schedule_id": "x-schedule-id",
         "cancel_schedule": "x-schedule-cancel",
         "dedup": "dedup-id",
+        "retain": "x-retain",
+        "filter_value": "x-stream-filter-value",
         **_GROUPS,
     },
 )
@@ -405,6 +413,7 @@ ACTIVEMQ = Dialect(
         "cron": "AMQ_SCHEDULED_CRON",
         "every": "AMQ_SCHEDULED_PERIOD",
         "times": "AMQ_SCHEDULED_REPEAT",
+        "retain": "ActiveMQ.Retain",
         **_GROUPS,
     },
 )

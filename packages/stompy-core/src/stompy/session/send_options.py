@@ -6,7 +6,6 @@ asks for none of them costs no more than before.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeAlias, TypedDict, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from stompy.session.arguments import FreeKeywords
+from stompy.session.arguments import FreeKeywords, with_fields
 from stompy.session.commands import HeaderValue, merged
 from stompy.session.dedup_ids import DedupIds
 from stompy.session.dialects import Dialect
@@ -59,6 +58,8 @@ class SendWords(TypedDict, total=False):
     group: str | int | None
     close_group: bool
     dedup: bool | str | None
+    retain: bool
+    filter_value: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class SendOptions:
         close_group: whether it is the last of its group, which then picks a consumer anew.
         dedup: whether the broker drops it if it had it before: by an id of the client's own, or by
             this one; None = as the client does it.
+        retain: whether its topic keeps it for who subscribes later.
+        filter_value: by which readers of a stream choose it.
     """
 
     delay: float | timedelta | None = None
@@ -89,6 +92,8 @@ class SendOptions:
     group: str | int | None = None
     close_group: bool = False
     dedup: bool | str | None = None
+    retain: bool = False
+    filter_value: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -100,12 +105,14 @@ class SendOptions:
         for name in ("delay", "every"):
             _check_span(name, getattr(self, name))
         _check_moment(self.at)
-        for name in ("cron", "schedule_id"):
+        for name in ("cron", "schedule_id", "filter_value"):
             _check_text(name, getattr(self, name), "text", (str,))
         _check_text("zone", self.zone, "a name such as 'Europe/Berlin', or a ZoneInfo", _ZONES)
         _check_text("group", self.group, "text or a whole number", (str, int))
-        if self.close_group.__class__ is not bool:
-            raise TypeError(f"close_group= is True or False, not {self.close_group!r}")
+        for name in ("close_group", "retain"):
+            value = getattr(self, name)
+            if value.__class__ is not bool:
+                raise TypeError(f"{name}= is True or False, not {value!r}")
         if self.dedup.__class__ is not bool:
             _check_text("dedup", self.dedup, "True, False or an id, which is text", (str,))
         self._check_times()
@@ -155,6 +162,8 @@ class SendOptions:
             "group": self.group,
             "close_group": -1 if self.close_group else None,
             "dedup": None if self.dedup is None else (ids or DedupIds()).id_for(self.dedup),
+            "retain": "true" if self.retain else None,
+            "filter_value": self.filter_value,
         }
         return {
             dialect.send_header(name): str(value)
@@ -278,17 +287,7 @@ def taken_apart(
 
 def with_send_options(call: F) -> F:
     """Show a call with these options, which it takes among its free keywords."""
-    options = inspect.signature(SendOptions).parameters.values()
-    signature = inspect.signature(call)
-    given = list(signature.parameters.values())
-    more = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in options]
-    last = [given.pop()] if given[-1].name == "kv_headers" else given[:0]
-    if not last:
-        given.pop()
-    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*given, *more, *last]
-    )
-    return call
+    return with_fields(call, SendOptions)
 
 
 # -- what cannot be meant ------------------------------------------------------------------------

@@ -118,6 +118,8 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         group: str | int | None = ...,
         close_group: bool = ...,
         dedup: bool | str | None = ...,
+        retain: bool = ...,
+        filter_value: str | None = ...,
         **kv_headers: HeaderValue,
     ) -> N_co: ...
 
@@ -144,6 +146,8 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         group: str | int | None = ...,
         close_group: bool = ...,
         dedup: bool | str | None = ...,
+        retain: bool = ...,
+        filter_value: str | None = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -170,6 +174,8 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         group: str | int | None = ...,
         close_group: bool = ...,
         dedup: bool | str | None = ...,
+        retain: bool = ...,
+        filter_value: str | None = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -196,6 +202,8 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         group: str | int | None = ...,
         close_group: bool = ...,
         dedup: bool | str | None = ...,
+        retain: bool = ...,
+        filter_value: str | None = ...,
         **kv_headers: HeaderValue,
     ) -> E_co: ...
 
@@ -247,6 +255,8 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         group: str | int | None = ...,
         close_group: bool = ...,
         dedup: bool | str | None = ...,
+        retain: bool = ...,
+        filter_value: str | None = ...,
         **kv_headers: HeaderValue,
     ) -> N_co: ...
 
@@ -270,6 +280,8 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         group: str | int | None = ...,
         close_group: bool = ...,
         dedup: bool | str | None = ...,
+        retain: bool = ...,
+        filter_value: str | None = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -293,6 +305,8 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         group: str | int | None = ...,
         close_group: bool = ...,
         dedup: bool | str | None = ...,
+        retain: bool = ...,
+        filter_value: str | None = ...,
         **kv_headers: HeaderValue,
     ) -> E_co: ...
 

@@ -7,7 +7,8 @@ What holds at all times:
 * No callback and no handler runs on the I/O thread, so a slow one does not stop the heart-beats.
 * Every wait is bounded, except those that the caller wants unbounded: receiving without a time-out.
 * What belongs to one connection stays with it. Where a lost one is made again, its messages are
-  stale, its transactions lost, and its unanswered frames have an unknown outcome.
+  stale, its transactions lost, and its unanswered frames have an unknown outcome, unless they are
+  sent again.
 * Without ``transaction``, a message of a subscription with ``send_acks`` is acknowledged when
   `recv` or the iterator hands it out, and in `loop` after the callback returned; if the callback
   raised, it is refused with NACK. With ``transaction`` the ACK belongs to the transaction and
@@ -47,7 +48,11 @@ from stompy.session.send_options import SendValue, SendWords, with_send_options
 from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
-from stompy.session.subscribe_options import SubscribeOptions
+from stompy.session.subscribe_options import (
+    SubscribeWords,
+    read_options,
+    with_subscribe_options,
+)
 from stompy.session.timeouts import until
 from stompy.session.wanted import WantedSubscription, to_browse
 from stompy.sync.browsing import Browsing
@@ -220,14 +225,16 @@ class STOMPClient(ClientInfo[Session]):
     def disconnect(self, *, timeout: float = 5.0) -> None:
         """Send DISCONNECT, wait for its receipt, and close the connection.
 
-        The receipt says that the broker has taken everything that was sent before. Harmless when
+        The receipt says that the broker has taken everything that was sent before. What is sent
+        again until it is confirmed is waited for, if need be over another connection. Harmless when
         repeated, from several threads, and when there is no connection. What was not received
         until now never will be.
 
         Args:
-            timeout: seconds to wait for the receipt.
+            timeout: seconds to wait for the receipt, and for such confirmations before it.
 
         Raises:
+            OutcomeUnknown: not all of that was confirmed; the text says how much, and where to.
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
@@ -293,7 +300,8 @@ class STOMPClient(ClientInfo[Session]):
             The receipt id if a receipt was asked for, otherwise None.
 
         Raises:
-            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered, and
+                the frame is not sent again over the next one.
             STOMPConnectionError: there is no connection; the text says why.
             STOMPError: with ``confirm``: the broker rejected the frame.
             STOMPTimeout: the broker took nothing for too long, and the frame was not sent; or,
@@ -354,6 +362,9 @@ class STOMPClient(ClientInfo[Session]):
             dedup: whether the broker drops it if it had it before, by an id that the client makes,
                 or by this one of your own. With ``reconnect`` it is then sent again after a loss,
                 until it is confirmed. None, the default, is what `Reconnect.resend` says.
+            retain: whether the topic keeps it for who subscribes later; an empty body has it forget
+                what it kept.
+            filter_value: by which readers of a stream choose messages.
             kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
                 argument is refused; ``headers`` takes any.
 
@@ -361,7 +372,8 @@ class STOMPClient(ClientInfo[Session]):
             The receipt id if a receipt was asked for, otherwise None.
 
         Raises:
-            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered, and
+                the frame is not sent again over the next one.
             STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
             STOMPError: with ``confirm``: the broker rejected the message.
             STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
@@ -459,7 +471,8 @@ class STOMPClient(ClientInfo[Session]):
             How many were accepted: all.
 
         Raises:
-            OutcomeUnknown: the connection ended; a note tells how many were accepted before.
+            OutcomeUnknown: the connection ended, and they are not sent again over the next one; a
+                note tells how many were accepted before.
             STOMPConnectionError: there is no connection; likewise.
             STOMPError: the broker rejected one; likewise.
             STOMPTimeout: the broker did not answer in time; likewise.
@@ -634,6 +647,7 @@ class STOMPClient(ClientInfo[Session]):
             arguments.check_subscription_id(sub_id)
         return unsubscribe(session, sub_id, merged(headers, kv_headers), receipt)
 
+    @with_subscribe_options
     def subscription(  # noqa: PLR0913 -- what SUBSCRIBE may say
         self,
         destination: str,
@@ -643,19 +657,10 @@ class STOMPClient(ClientInfo[Session]):
         prefetch: int | None = None,
         durable: str | None = None,
         selector: str | None = None,
-        no_local: bool = False,
-        window_bytes: int | None = None,
-        pending_limit: int | None = None,
-        consumer_timeout: float | None = None,
-        share: str | None = None,
-        queue_name: str | None = None,
-        exclusive: bool = False,
-        auto_delete: bool | None = None,
-        priority: int | None = None,
-        single_active: bool = False,
         headers: Mapping[str, HeaderValue] = {},
         confirm: bool = True,
         timeout: float | None = 10.0,
+        **options: Unpack[SubscribeWords],
     ) -> Subscription:
         """Subscribe to a destination and get the subscription in hand.
 
@@ -675,6 +680,10 @@ class STOMPClient(ClientInfo[Session]):
                 limit.
             durable: the name of a durable topic subscription.
             selector: which messages are wanted, where the broker knows selectors.
+            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
+            confirm: whether the broker is asked to confirm it, now and on later connections. One
+                that gives no receipts is not waited for to the end of the time-out.
+            timeout: seconds to wait for the confirmation.
             no_local: whether what this connection sends to the topic is not wanted.
             window_bytes: how many bytes the broker may have under way to us unsettled; 0 for one
                 message at a time, None for no limit beside ``prefetch``.
@@ -689,10 +698,13 @@ class STOMPClient(ClientInfo[Session]):
             auto_delete: whether the queue ends, with what is in it, when its last consumer leaves.
             priority: who has a higher one gets the messages, as long as it takes them; 0 is usual.
             single_active: whether one of all who say so gets everything, and the others stand by.
-            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
-            confirm: whether the broker is asked to confirm it, now and on later connections. One
-                that gives no receipts is not waited for to the end of the time-out.
-            timeout: seconds to wait for the confirmation.
+            offset: where to begin in a stream: ``"first"``, ``"last"``, ``"next"``, the default, a
+                number, a negative one for so many messages before the end, a datetime with a time
+                zone, or a timedelta for so long ago. One with a name begins there the first time.
+            reader: the name under which the broker keeps our place in the stream.
+            filters: of a stream only messages whose ``filter_value`` is one of these.
+            unfiltered: whether those without a ``filter_value`` come as well.
+            retained: False: what the topic keeps for new subscribers is not wanted.
 
         Returns:
             The handle, which can be used with ``with``.
@@ -708,8 +720,6 @@ class STOMPClient(ClientInfo[Session]):
         session = self._last_session()
         arguments.check_destination(destination)
         arguments.check_prefetch(prefetch)
-        bounds = no_local, window_bytes, pending_limit, consumer_timeout
-        queue = share, queue_name, exclusive, auto_delete
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,
@@ -717,7 +727,7 @@ class STOMPClient(ClientInfo[Session]):
             prefetch=prefetch,
             durable=durable,
             selector=selector,
-            options=SubscribeOptions(*bounds, *queue, priority, single_active),
+            options=read_options(options),
             headers=merged(headers, {}),
             confirm=confirm,
         )
