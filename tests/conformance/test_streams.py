@@ -700,6 +700,8 @@ def test_rows_tell_of_streams_and_readers(broker: RunningBroker, peer: Peer, str
     assert (reader.settled, reader.kept, reader.lag, reader.unacked) == (1, 1, 2, 2)
     assert reader.subscription.startswith("s-")
     assert reader.behind_ms >= 0
+    table = broker.sql("SELECT name, lag FROM readers WHERE stream = ?", [f"/queue/{name}"])
+    assert table.rows == [("ann", 2)]
     (subscription,) = [
         row for row in broker.snapshot("subscriptions") if row.id == reader.subscription
     ]

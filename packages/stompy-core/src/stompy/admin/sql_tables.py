@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
-from stompy.admin.rows import ConnectionRow, Event, Kind, QueueRow, Row, SubscriptionRow
+from stompy.admin.rows import ConnectionRow, Event, Kind, QueueRow, ReaderRow, Row, SubscriptionRow
 from stompy.admin.settlements import HISTORY_COLUMNS
 from stompy.data_table import Value
 from stompy.protocol.frame import STOMPFrame
@@ -35,6 +35,7 @@ KINDS: Mapping[str, Kind] = {
     "queues": Kind.QUEUES,
     "connections": Kind.CONNECTIONS,
     "subscriptions": Kind.SUBSCRIPTIONS,
+    "readers": Kind.READERS,
 }
 """The tables that are snapshots of the admin topics."""
 
@@ -48,6 +49,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "queues": _fields(QueueRow),
     "connections": _fields(ConnectionRow),
     "subscriptions": _fields(SubscriptionRow),
+    "readers": _fields(ReaderRow),
     EVENTS: _fields(Event),
     HISTORY: HISTORY_COLUMNS,
 }

@@ -19,6 +19,7 @@ from stompy_broker.admin.commands.base import (
     Result,
     at_owner,
     bad,
+    name_in,
     not_found,
 )
 from stompy_broker.admin.commands.content import ENCODING, read_body, read_headers, read_place
@@ -223,8 +224,7 @@ class MessageCommands:
         return {**results[0], "offset": offset, "more": more, "messages": some}
 
     def _name(self, call: Call) -> str:
-        name: str = call.args["queue"].removeprefix("/queue/")
-        return name
+        return name_in(call.args["queue"])
 
     def _held(self, queue: Queue) -> list[tuple[Message, str]]:
         """Find the messages that are with consumers, and with whom. They have their bodies."""
