@@ -305,6 +305,27 @@ def test_a_transaction_keeps_at_its_commit(connect: Connect, topic: str) -> None
     assert bodies(shown(connect(), topic)) == ["2"]
 
 
+def test_a_duplicate_is_not_kept(connect: Connect, topic: str) -> None:
+    """What is sent again because its receipt was lost is older than what is kept by now."""
+    sender = connect()
+    for number, body in enumerate(("1", "2", "1")):
+        sender.send(
+            f"SEND\ndestination:{topic}\nx-retain:true\ndedup-id:{body}\nreceipt:{number}\n\n"
+            f"{body}\0"
+        )
+        receipt = sender.expect("RECEIPT")
+        assert (receipt["receipt-id"], receipt.get("duplicate")) == (
+            str(number),
+            "true" if number == 2 else None,
+        )
+    assert bodies(shown(connect(), topic)) == ["2"]
+    both = f"{topic}.a,{topic}.b"
+    for _ in range(2):
+        sender.send(f"SEND\ndestination:{both}\nx-retain:true\ndedup-id:c\nreceipt:c\n\nc\0")
+        assert sender.expect("RECEIPT")["receipt-id"] == "c"
+    assert bodies(shown(connect(), f"{topic}.*")) == ["c", "c"]
+
+
 def test_what_has_ended_is_not_shown() -> None:
     with running_broker(times={"shutdown": 0.0}) as broker, Peer.open(broker.port) as peer:
         keep(peer, "/topic/t.long", "long", "ttl:3600000")
@@ -413,6 +434,19 @@ def test_each_message_comes_once_while_others_publish(connect: Connect) -> None:
         assert numbers == list(range(numbers[0], count))
         assert [kept for _, kept in got[1:]] == [False] * (len(got) - 1)
         assert got[0] == (numbers[0], numbers[0] > 0 or got[0][1])
+
+
+def test_a_policy_says_that_nothing_is_stored(tmp_path: Path) -> None:
+    settings = {
+        "store": {"data": str(tmp_path / "data")},
+        "policy": [{"match": "/topic/memory.>", "persistent": False}],
+    }
+    with running_broker(**settings) as broker, Peer.open(broker.port) as peer:
+        for topic in ("memory.a", "disk.a"):
+            keep(peer, f"/topic/{topic}", topic)
+        assert bodies(shown(peer, "/topic/*.a")) == ["memory.a", "disk.a"]
+    with running_broker(**settings) as broker, Peer.open(broker.port) as peer:
+        assert bodies(shown(peer, "/topic/*.a")) == ["disk.a"]
 
 
 def test_they_survive_a_crash_once_the_receipt_has_left(tmp_path: Path) -> None:

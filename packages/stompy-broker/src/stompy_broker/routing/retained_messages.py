@@ -30,8 +30,8 @@ from stompy_broker.routing.interface import KEEP_GROUPS, Queue
 from stompy_broker.routing.retained_table import Entry, RetainedTable
 from stompy_broker.selectors.selector import Selector
 
-_REMEMBERED: Final = 64
-"""Header blocks whose heads are remembered; then it begins anew."""
+_REMEMBERED: Final = 16_384
+"""Topics whose last heads are remembered; then it begins anew."""
 
 
 class RetainedHeads(NamedTuple):
@@ -86,7 +86,8 @@ class RetainedMessages:
         self.table = RetainedTable()
         self.home = home
         self._holder = holder
-        self._heads: dict[tuple[bytes, str, bytes | None], RetainedHeads] = {}
+        # By topic: what it keeps changes, while its sender repeats the headers.
+        self._heads: dict[str, tuple[bytes, bytes | None, RetainedHeads]] = {}
 
     # -- keeping ----------------------------------------------------------------------------
 
@@ -106,22 +107,21 @@ class RetainedMessages:
 
     def heads_of(self, head: MessageHead, topic: str) -> RetainedHeads:
         """The heads of a message that a topic is to keep."""
-        key = (head.block, topic, head.traits.message_id)
-        known = self._heads.get(key)
-        if known is None:
-            if len(self._heads) >= _REMEMBERED:
-                self._heads.clear()
-            known = self._heads[key] = self._make_heads(head, topic)
-        return known
+        block, message_id = head.block, head.traits.message_id
+        known = self._heads.get(topic)
+        if known is not None and known[0] == block and known[1] == message_id:
+            return known[2]
+        if len(self._heads) >= _REMEMBERED:
+            self._heads.clear()
+        heads = self._make_heads(head, topic)
+        self._heads[topic] = block, message_id, heads
+        return heads
 
     def _make_heads(self, head: MessageHead, topic: str) -> RetainedHeads:
         headers, message_id = without_retain(head.headers()), head.traits.message_id
         live = MessageHead.from_headers(headers, message_id=message_id)
         said = {"destination": topic_text(topic), PLAIN_RETAIN: "true", RETAINED: "true"}
         kept = MessageHead.from_headers(headers | said, message_id=message_id)
-        policy = self._holder.policies.find(DestinationKind.TOPIC, topic)
-        if not policy.persistent:
-            kept = MessageHead(kept.block, _in_memory(kept.traits))
         return RetainedHeads(live, kept)
 
     def keep(self, topic: str, head: MessageHead, body: bytes, done: Done | None) -> None:
@@ -138,6 +138,9 @@ class RetainedMessages:
                 done()
             return
         queue = self._holder.retained_queue()
+        policy = self._holder.policies.find(DestinationKind.TOPIC, topic)
+        if head.traits.persistent and not policy.persistent:
+            head = MessageHead(head.block, _in_memory(head.traits))
         common = Common(len(body) + len(head.block))
         message = CopiedMessage(queue.sequences.take(), head, body, self._holder.stamp, common)
         if head.traits.can_expire:
