@@ -12,7 +12,7 @@ LARGEST_SHARED: Final = 32 * 1024
 """The wire form of what is larger is not kept: its body is written without being copied."""
 
 
-@mypyc_attr(acyclic=True, allow_interpreted_subclasses=True)
+@mypyc_attr(acyclic=True)
 class ReaderMessage(Message):
     """A message in what many read, or what one of them was given of it.
 
