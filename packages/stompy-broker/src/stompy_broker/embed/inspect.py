@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from dataclasses import fields
 from typing import Protocol, TypeVar
 
 from stompy.data_table import DataTable
@@ -148,7 +149,7 @@ class QueueView:
     @property
     def stats(self) -> QueueStats:
         """All its counters; all 0 when there is no such queue."""
-        return self._stats() or QueueStats(self.name, *([0] * 13))
+        return self._stats() or QueueStats(self.name, *[0] * (len(fields(QueueStats)) - 1))
 
     @property
     def exists(self) -> bool:
