@@ -24,7 +24,7 @@ from tests.support.logged import LoggedShelf, MemoryShop, NATSShop
 from tests.support.storage import Contents, Shelf, contents, contents_of, short_wal
 
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.store.base import StoredSubscription
+from stompy_broker.store.base import StoredId, StoredSubscription
 
 SUBSCRIPTION = StoredSubscription("ann.news", "news.>", '{"shared": false}')
 

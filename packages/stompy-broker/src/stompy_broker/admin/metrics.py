@@ -45,6 +45,7 @@ COUNTERS = {
     "dead_lettered": ("dead_lettered", "Messages that were given up, and kept elsewhere."),
     "dropped": ("dropped", "Messages that were given up, and went nowhere."),
     "replaced": ("replaced", "Messages whose place newer ones took that have the same key."),
+    "duplicate": ("duplicates", "Messages that were dropped because their dedup-id was known."),
 }
 """What `stompy_messages_…_total` counts: the figure of a queue, and its meaning."""
 
@@ -230,6 +231,8 @@ class Metrics:
         yield _one("stompy_memory_bytes", "Waiting messages in memory.", router.memory.used)
         retained = router.retained
         yield _one("stompy_retained_messages", "Topics that keep a message.", len(retained))
+        kept = router.duplicates.kept
+        yield _one("stompy_duplicate_ids", "Duplicate ids that are known.", kept)
         yield _one("stompy_retained_bytes", "Size of what topics keep.", retained.bytes)
         if router.groups.durable:
             yield _one(

@@ -15,6 +15,7 @@ from stompy_broker.admin.commands.base import Call, Command, CommandContext, Rel
 from stompy_broker.admin.commands.broker import BrokerCommands
 from stompy_broker.admin.commands.clients import ClientCommands
 from stompy_broker.admin.commands.cluster import ClusterCommands
+from stompy_broker.admin.commands.duplicates import DuplicateCommands
 from stompy_broker.admin.commands.edits import EditCommands
 from stompy_broker.admin.commands.explain import ExplainCommands
 from stompy_broker.admin.commands.exports import ExportCommands
@@ -340,6 +341,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += GroupCommands(context).table()
     table += StreamCommands(context).table()
     table += RetainedCommands(context).table()
+    table += DuplicateCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

@@ -99,6 +99,8 @@ class RouteExplanation(Record):
         recipients: what could get it.
         request: what the broker would answer if it is a request with ``reply-timeout``; empty =
             it is none.
+        duplicate: what it would be dropped as a duplicate of, because its ``dedup-id`` is known;
+            empty = it would not.
     """
 
     destination: str = ""
@@ -109,6 +111,7 @@ class RouteExplanation(Record):
     waits: str = ""
     recipients: tuple[Recipient, ...] = ()
     request: str = ""
+    duplicate: str = ""
 
     @property
     def gets(self) -> tuple[Recipient, ...]:
@@ -132,6 +135,7 @@ class RouteExplanation(Record):
             "refused": self.refused,
             "waits": self.waits,
             "request": self.request,
+            "duplicate": self.duplicate,
             "gets": len(self.gets),
             "recipients": [one.to_json() for one in self.recipients],
         }
@@ -146,6 +150,8 @@ class RouteExplanation(Record):
             lines.append(f"  refused: {self.refused}")
         if self.waits:
             lines.append(f"  its sender has to wait: {self.waits}")
+        if self.duplicate:
+            lines.append(f"  dropped: it is a duplicate of {self.duplicate}")
         if self.request:
             lines.append(f"  request: {self.request}")
         for one in self.recipients:

@@ -147,6 +147,9 @@ class BrokerRow(Record):
         unroutable: messages to a topic without subscribers, or to a reply queue that is gone.
         retained: topics that keep a message for who subscribes later.
         retained_bytes: the size of those messages.
+        duplicates: messages that were dropped because their duplicate id was known, of all
+            destinations.
+        duplicate_ids: how many of those are known.
         requests: SENDs with ``reply-timeout``.
         requests_open: how many of them wait for their reply.
         requests_failed: how many the broker has answered itself.
@@ -211,6 +214,8 @@ class BrokerRow(Record):
     unroutable: int = 0
     retained: int = 0
     retained_bytes: int = 0
+    duplicates: int = 0
+    duplicate_ids: int = 0
     requests: int = 0
     requests_open: int = 0
     requests_failed: int = 0
@@ -268,6 +273,8 @@ class QueueRow(Record):
         dropped: messages given up without a place for them.
         removed: messages that operators purged, deleted or moved away.
         replaced: messages whose place newer ones took that have the same key.
+        duplicates: messages that were dropped because their duplicate id (``dedup-id``) was known.
+        duplicate_ids: how many of those are known.
         last_value_key: the header whose value is the key; empty = newer messages replace none.
         keys: of how many keys messages are in it, where newer ones replace others.
         non_destructive: whether its messages stay when they are read, for other readers.
@@ -324,6 +331,8 @@ class QueueRow(Record):
     dropped: int = 0
     removed: int = 0
     replaced: int = 0
+    duplicates: int = 0
+    duplicate_ids: int = 0
     last_value_key: str = ""
     keys: int = 0
     non_destructive: bool = False
@@ -355,6 +364,8 @@ class TopicRow(Record):
         scheduled: messages that were sent to come later, and are not published before.
         retained: the size of the message that it keeps for who subscribes later; 0 = none.
         in_msgs: messages published.
+        duplicates: messages that were dropped because their duplicate id (``dedup-id``) was known.
+        duplicate_ids: how many of those are known.
         out_msgs: copies of them that subscriptions were given.
         rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
         last_in_at: when the last one was published; null = none yet.
@@ -367,6 +378,8 @@ class TopicRow(Record):
     scheduled: int = 0
     retained: int = 0
     in_msgs: int = 0
+    duplicates: int = 0
+    duplicate_ids: int = 0
     out_msgs: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)
     last_in_at: int | None = None

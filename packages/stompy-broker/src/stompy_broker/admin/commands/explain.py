@@ -16,6 +16,7 @@ from stompy_broker.admin.commands.base import Argument, Call, Command, CommandCo
 from stompy_broker.admin.commands.content import read_headers
 from stompy_broker.admin.commands.recipients import Recipients
 from stompy_broker.admin.tasks import Steps
+from stompy_broker.dedup_headers import DEBOUNCE, QUEUED, DuplicateId, read_duplicate_id
 from stompy_broker.destinations.names import (
     RESERVED,
     Destination,
@@ -128,6 +129,7 @@ class ExplainCommands:
             if refusal is not None:
                 raise refusal
             self._check_queue(destination, headers, head)
+            once = read_duplicate_id(headers)
         except ProtocolError as error:
             return replace(answer, refused=error.Message)
         message = Message(0, head, None, stamp(context.router.wall()))
@@ -140,9 +142,23 @@ class ExplainCommands:
             refused = refused or recipients.refused
             waits = waits or recipients.waits
         refused = refused or self._creation(sender, destination)
-        if refused:
+        duplicate = "" if once is None or refused else self._duplicate(destination, once)
+        if refused or duplicate:
             some = [replace(one, gets=False, next=()) for one in some]
-        return replace(answer, recipients=tuple(some), refused=refused, waits=waits)
+        told = replace(answer, recipients=tuple(some), refused=refused, waits=waits)
+        return replace(told, duplicate=duplicate)
+
+    def _duplicate(self, destination: Destination, once: DuplicateId) -> str:
+        """Say what a message would be a duplicate of, as far as this broker knows."""
+        router = self._context.router
+        ids = router.duplicates.find(f"{destination.kind.value}{destination.name}")
+        if ids is None or once.mode == DEBOUNCE:
+            return ""
+        if once.mode == QUEUED:
+            earlier = ids.queued.get(once.value, 0)
+        else:
+            earlier = ids.find(once.value, router.wall())
+        return str(ids.shown.get(earlier, earlier)) if earlier else ""
 
     def _check_queue(
         self, destination: Destination, headers: Mapping[str, str], head: MessageHead
@@ -257,5 +273,6 @@ def _together(text: str, found: list[RouteExplanation]) -> RouteExplanation:
         acl="; ".join(dict.fromkeys(f"{one.destination}: {one.acl}" for one in found)),
         refused="; ".join(refusals),
         waits=next((one.waits for one in found if one.waits), ""),
+        duplicate=", ".join([one.duplicate for one in found if one.duplicate]),
         recipients=tuple(recipients),
     )

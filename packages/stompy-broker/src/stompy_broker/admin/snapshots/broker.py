@@ -197,6 +197,8 @@ class BrokerSnapshots:
             unroutable=router.unroutable,
             retained=len(router.retained),
             retained_bytes=router.retained.bytes,
+            duplicates=router.duplicates.dropped,
+            duplicate_ids=router.duplicates.kept,
             requests=router.requests.asked,
             requests_open=router.requests.open,
             requests_failed=router.requests.failed,

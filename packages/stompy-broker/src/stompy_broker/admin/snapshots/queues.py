@@ -260,6 +260,8 @@ class QueueSnapshots:
             dropped=told.dropped,
             removed=told.removed,
             replaced=told.replaced,
+            duplicates=told.duplicates,
+            duplicate_ids=told.duplicate_ids,
             last_value_key="" if queue.final else policy.value_header,
             keys=told.keys,
             non_destructive=policy.non_destructive,

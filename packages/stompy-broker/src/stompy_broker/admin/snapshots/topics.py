@@ -36,7 +36,9 @@ class TopicSnapshots:
             every = [queue for queue in every if lives_here(self._cluster, queue)]
         kept = self._router.retained.messages
         scheduled = yield from self._counts.read(every)
+        book = self._router.duplicates
         for number, topic in enumerate(self._router.topics, 1):
+            ids = book.find(topic_text(topic.name))
             row = TopicRow(
                 name=topic.name,
                 subscribers=topic.subscribers,
@@ -44,6 +46,8 @@ class TopicSnapshots:
                 scheduled=scheduled.get(topic_text(topic.name), 0),
                 retained=0 if (one := kept.get(topic.name)) is None else one.size,
                 in_msgs=topic.published,
+                duplicates=0 if ids is None else ids.duplicates,
+                duplicate_ids=0 if ids is None else len(ids),
                 out_msgs=topic.copies,
                 rate=self._rates.look(topic.name, now, topic.published, topic.copies),
                 last_in_at=stamp_time(topic.came),
