@@ -348,6 +348,64 @@ def test_closing_makes_everything_safe(shelf: Shelf):
 # -- SQLite beside the reference -----------------------------------------------------------------
 
 
+# -- duplicate ids -------------------------------------------------------------------------------
+
+
+def stored_id(sequence: int, value: bytes = b"id", destination: str = "/queue/q") -> StoredId:
+    return StoredId(destination, sequence, value, WALL + 1000, 0)
+
+
+def test_duplicate_ids_come_back_by_sequence(shelf: Shelf):
+    values = [b"a", b"\0\xff", "größe 🐇".encode(), b"x" * 256, b"'; --"]
+    kept = [
+        stored_id(sequence, value, f"/queue/{sequence % 2}")._replace(shown=sequence % 3)
+        for sequence, value in zip((5, 1, 2**62, 3, 2), values, strict=True)
+    ]
+    for one in kept:
+        shelf.store.keep_id(one)
+        shelf.sync()
+    shelf.reopen()
+    assert contents(shelf).ids == tuple(sorted(kept, key=lambda one: one.sequence))
+    assert shelf.store.last_sequence >= 2**62
+
+
+def test_an_id_is_kept_whatever_becomes_of_its_message(shelf: Shelf):
+    message = make_message(1)
+    shelf.store.append("/queue/q", message)
+    shelf.store.keep_id(stored_id(1))
+    shelf.store.remove(message)
+    shelf.store.keep_queue("q", None)
+    shelf.sync()
+    shelf.reopen()
+    found = contents(shelf)
+    assert (found.messages, found.ids) == ((), (stored_id(1),))
+
+
+def test_ids_are_dropped_whether_they_were_written_or_not(shelf: Shelf):
+    for sequence in range(1, 1000):
+        shelf.store.keep_id(stored_id(sequence))
+    shelf.store.drop_ids([1, 2, 5000])
+    shelf.sync()
+    shelf.store.drop_ids(range(3, 500))
+    shelf.store.keep_id(stored_id(2000))
+    shelf.sync()
+    shelf.reopen()
+    contents(shelf)
+    shelf.store.drop_ids(range(500, 900))
+    shelf.sync()
+    shelf.reopen()
+    assert [one.sequence for one in contents(shelf).ids] == [*range(900, 1000), 2000]
+
+
+def test_who_waits_for_an_id_waits_until_it_is_safe(shelf: Shelf):
+    told: list[str] = []
+    shelf.store.keep_id(stored_id(1))
+    shelf.store.sync(lambda: told.append("safe"))
+    shelf.turns.until(lambda: told)
+    shelf.reopen()
+    assert contents(shelf).ids == (stored_id(1),)
+
+
 class StoreMachine(RuleBasedStateMachine):
     """Whatever is told, in whatever turns: SQLite holds what the reference holds.
 
@@ -362,6 +420,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = Shelf(None)
         self.shelf = Shelf(self.top / "data")
         self.alive: dict[int, Message] = {}
+        self.ids: list[int] = []
         self.sequence = 0
         # What the reference held at the end of each turn, and the last one that is safe.
         self.turns = [contents(self.model)]
@@ -449,6 +508,19 @@ class StoreMachine(RuleBasedStateMachine):
     )
     def keep_reader(self, log: str, name: str, place: int | None) -> None:
         self.tell(lambda shelf: shelf.store.logs.keep_reader(log, name, place))
+
+    @rule(queue=st.sampled_from("ab"), count=st.sampled_from([1, 1, 300]))
+    def keep_id(self, queue: str, count: int) -> None:
+        for _ in range(count):
+            self.sequence += 1
+            one = stored_id(self.sequence, b"%d" % self.sequence, f"/queue/{queue}")
+            self.ids.append(self.sequence)
+            self.tell(lambda shelf, one=one: shelf.store.keep_id(one))
+
+    @rule(count=st.sampled_from([1, 2, 200]))
+    def drop_ids(self, count: int) -> None:
+        gone, self.ids = self.ids[:count], self.ids[count:]
+        self.tell(lambda shelf: shelf.store.drop_ids(gone))
 
     @rule(log=st.sampled_from("lm"))
     def drop_log(self, log: str) -> None:

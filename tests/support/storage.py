@@ -18,7 +18,7 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.router import Router
 from stompy_broker.store import directory
-from stompy_broker.store.base import StoredSubscription
+from stompy_broker.store.base import StoredId, StoredSubscription
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.directory import FILE
 from stompy_broker.store.entry_log import LogPage
@@ -240,10 +240,12 @@ class Contents:
     queues: dict[str, dict[str, str]]
     subscriptions: tuple[StoredSubscription, ...]
     logs: dict[str, KeptLog]
+    ids: tuple[StoredId, ...] = ()
 
 
 def contents(shelf: Shelf) -> Contents:
     """Everything that a store has kept. For a store that was just opened."""
+    ids = tuple(shelf.store.ids())
     restored = list(shelf.store.restore())
     assert all(entry.message.body is None for entry in restored)
     shelf.load(*(entry.message for entry in restored))
@@ -267,7 +269,7 @@ def contents(shelf: Shelf) -> Contents:
         )
     subscriptions = sorted(shelf.store.subscriptions(), key=lambda kept: kept.name)
     queues = {name: dict(headers) for name, headers in shelf.store.queues().items()}
-    return Contents(tuple(kept), queues, tuple(subscriptions), logs_of(shelf))
+    return Contents(tuple(kept), queues, tuple(subscriptions), logs_of(shelf), ids)
 
 
 def page_of(shelf: Shelf, log: str, offset: int, **how: Any) -> LogPage:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from stompy_broker.cluster.log.log_record import RecordError
 from stompy_broker.message import Message, MessageHead, MessageTraits, group_in, stamp
-from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
+from stompy_broker.store.base import Callback, DeliveryState, StoredId, StoredSubscription
 
 _CHANGE = 600
 """What a change weighs beside its bytes; see `Changes.weight`."""
@@ -95,6 +95,8 @@ class Changes:
         settings: the set-up of queues by name; None = it ended.
         fronts: how far other brokers are, by the names of their fronts; None = one has gone.
         waiting: who is to be told when it is safe.
+        ids: duplicate ids that came, or are written again, by the sequences of their messages.
+        dropped_ids: sequences of those that are known no longer, and may be in the log.
     """
 
     appended: dict[int, tuple[str, Message]] = field(default_factory=dict)
@@ -106,12 +108,15 @@ class Changes:
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     fronts: dict[str, FrontMark | None] = field(default_factory=dict)
     waiting: list[Callback] = field(default_factory=list)
+    ids: dict[int, StoredId] = field(default_factory=dict)
+    dropped_ids: list[int] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """How many changes there are."""
         messages = len(self.appended) + len(self.states) + len(self.removed)
-        return messages + len(self.kept) + len(self.settings) + len(self.fronts)
+        ids = len(self.ids) + len(self.dropped_ids)
+        return messages + len(self.kept) + len(self.settings) + len(self.fronts) + ids
 
     @property
     def weight(self) -> int:
@@ -262,7 +267,8 @@ def _write_head(head: MessageHead) -> bytes:
 
 
 def _write_others(changes: Changes) -> bytes:
-    if not (changes.kept or changes.settings or changes.fronts):
+    ids = changes.ids or changes.dropped_ids
+    if not (changes.kept or changes.settings or changes.fronts or ids):
         return b""
     kept = {
         name: None if one is None else [one.pattern, one.settings]
@@ -272,6 +278,12 @@ def _write_others(changes: Changes) -> bytes:
         name: None if headers is None else dict(headers)
         for name, headers in changes.settings.items()
     }
+    if ids:
+        rows = [
+            (one.destination, sequence, one.value.decode("latin-1"), one.until, one.shown)
+            for sequence, one in changes.ids.items()
+        ]
+        return json.dumps([kept, settings, changes.fronts, rows, changes.dropped_ids]).encode()
     if not changes.fronts:
         return json.dumps([kept, settings]).encode()  # as versions read that know no fronts
     return json.dumps([kept, settings, changes.fronts]).encode()
@@ -288,6 +300,8 @@ class ReadChanges:
         kept: as in `Changes`.
         settings: as in `Changes`.
         fronts: as in `Changes`.
+        ids: as in `Changes`.
+        dropped_ids: as in `Changes`.
     """
 
     messages: list[LoggedMessage] = field(default_factory=list)
@@ -296,6 +310,8 @@ class ReadChanges:
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     fronts: dict[str, FrontMark | None] = field(default_factory=dict)
+    ids: dict[int, StoredId] = field(default_factory=dict)
+    dropped_ids: list[int] = field(default_factory=list)
 
 
 def read_changes(payload: bytes) -> ReadChanges:
@@ -392,6 +408,17 @@ def _read_others(octets: bytes, read: ReadChanges) -> None:
         )
     for name, mark in (others[0] if others else {}).items():
         read.fronts[name] = None if mark is None else _read_mark(*mark)
+    if len(others) > 1:
+        _read_ids(others[1], others[2], read)
+
+
+def _read_ids(rows: list[list[Any]], dropped: list[Any], read: ReadChanges) -> None:
+    names: dict[str, str] = {}
+    for destination, sequence, value, until, shown in rows:
+        name = names.setdefault(_as_text(destination), destination)
+        octets = _as_text(value).encode("latin-1")
+        read.ids[int(sequence)] = StoredId(name, int(sequence), octets, int(until), int(shown))
+    read.dropped_ids = [int(sequence) for sequence in dropped]
 
 
 def _read_mark(number: int, answers: list[list[Any]]) -> FrontMark:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stompy_broker.cluster.log.changes import FrontMark, Placed
-from stompy_broker.store.base import DeliveryState, StoredSubscription
+from stompy_broker.cluster.log.changes import Changes, FrontMark, Placed, ReadChanges
+from stompy_broker.store.base import DeliveryState, StoredId, StoredSubscription
 
 _OVERHEAD = 100
 """About so many bytes a message takes in a record beside its body."""
@@ -62,6 +62,7 @@ class Index:
         subscriptions: durable ones, by name.
         queues: how they were set up, by name.
         fronts: how far other brokers are, by the names of their fronts.
+        ids: in which record duplicate ids are, by the sequences of their messages.
         highest: no message that was ever in the log has a higher sequence.
         bytes: how long the records are together.
         living_bytes: how much of that is alive.
@@ -74,6 +75,7 @@ class Index:
     subscriptions: dict[str, StoredSubscription] = field(default_factory=dict)
     queues: dict[str, Mapping[str, str]] = field(default_factory=dict)
     fronts: dict[str, FrontMark] = field(default_factory=dict)
+    ids: dict[int, Logged] = field(default_factory=dict)
     highest: int = 0
     bytes: int = 0
     living_bytes: int = 0
@@ -149,6 +151,62 @@ class Index:
             else:
                 self.fronts[name] = mark
 
+    def keep_ids(self, came: Iterable[int], dropped: Iterable[int]) -> None:
+        """Duplicate ids are told of in the last record, and others are known no longer."""
+        ids, record = self.ids, self.records[-1]
+        for sequence in came:
+            old = ids.get(sequence)
+            if old is not None:
+                old.living -= 1
+            ids[sequence] = record
+            record.living += 1
+            self.highest = max(self.highest, sequence)
+        for sequence in dropped:
+            old = ids.pop(sequence, None)
+            if old is not None:
+                old.living -= 1
+
+    def keep_all(self, changes: Changes | ReadChanges) -> None:
+        """Everything that changes tell of but messages is in the last record, or ends."""
+        self.keep(changes.kept, changes.settings, changes.fronts)
+        if changes.ids or changes.dropped_ids:
+            self.keep_ids(changes.ids, changes.dropped_ids)
+
+    def copy_pinned(self, record: Logged, writing: Changes, changes: Changes) -> None:
+        """Have what a record pins but messages and duplicate ids be written again.
+
+        Args:
+            record: which.
+            writing: what is on its way, and need not be.
+            changes: what is written next.
+        """
+        kept, settings, fronts = self.pinned(record)
+        for name in kept:
+            if name not in writing.kept:
+                changes.kept.setdefault(name, self.subscriptions[name])
+        for name in settings:
+            if name not in writing.settings:
+                changes.settings.setdefault(name, self.queues[name])
+        for name in fronts:
+            if name not in writing.fronts:
+                changes.fronts.setdefault(name, self.fronts[name])
+
+    def copy_ids(
+        self, record: Logged, there: Mapping[int, StoredId], writing: Changes, changes: Changes
+    ) -> None:
+        """Have the duplicate ids of a record that are alive be written again.
+
+        Args:
+            record: which.
+            there: those that are in it.
+            writing: what is on its way.
+            changes: what is written next.
+        """
+        gone = {*writing.dropped_ids, *changes.dropped_ids}
+        for sequence, one in there.items():
+            if sequence not in gone and self.ids.get(sequence) is record:
+                changes.ids[sequence] = one
+
     def _pin(self, what: tuple[str, str], alive: bool) -> None:
         old = self._pins.pop(what, None)
         if old is not None:
@@ -172,6 +230,8 @@ class Index:
         if not self.records or self.records[0].number >= floor:
             return []
         gone = {record.number for record in self.records if record.number < floor}
+        for sequence in [one for one, record in self.ids.items() if record.number in gone]:
+            del self.ids[sequence]
         lost = [one for one, place in self.messages.items() if place.record.number in gone]
         self.remove(lost)
         for what in [what for what, record in self._pins.items() if record.number in gone]:

@@ -25,6 +25,7 @@ from stompy_broker.cluster.log.log_record import (
     join,
     read_part,
 )
+from stompy_broker.store.base import StoredId
 
 log = logging.getLogger("stompy_broker.cluster")
 
@@ -89,6 +90,7 @@ class LogReplay:
     Attributes:
         index: what is alive.
         rows: messages as their records have them, by sequence.
+        ids: duplicate ids, by the sequences of their messages.
         last: the place of the last entry.
         number: the last record.
         tenure: the last one.
@@ -100,6 +102,7 @@ class LogReplay:
 
     index: Index = field(default_factory=Index)
     rows: dict[int, LoggedMessage] = field(default_factory=dict)
+    ids: dict[int, StoredId] = field(default_factory=dict)
     last: int = 0
     number: int = 0
     tenure: int = 0
@@ -193,7 +196,10 @@ class LogReplay:
         index.remove(changes.removed)
         for sequence in changes.removed:
             rows.pop(sequence, None)
-        index.keep(changes.kept, changes.settings, changes.fronts)
+        index.keep_all(changes)
+        self.ids |= changes.ids
+        for sequence in changes.dropped_ids:
+            self.ids.pop(sequence, None)
 
     def finish(self) -> list[Gap]:
         """Forget what is below the floor, and say what is missing above it.
@@ -216,6 +222,9 @@ class LogReplay:
         floor = self.floor
         for sequence in self.index.cut(floor):
             del self.rows[sequence]
+        if len(self.ids) > len(self.index.ids):
+            known = self.index.ids
+            self.ids = {sequence: one for sequence, one in self.ids.items() if sequence in known}
         self.index.settle()
         if self._gaps:
             self._gaps = [

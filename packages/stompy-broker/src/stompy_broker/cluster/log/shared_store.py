@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from stompy_broker.cluster.log.changes import Changes, write_changes
+from stompy_broker.cluster.log.index import Index
 from stompy_broker.cluster.log.joint_commit import JointCommit
 from stompy_broker.cluster.log.log import Answer, Append, Log, Stored
 from stompy_broker.cluster.log.log_record import RecordKind, write_record
@@ -29,6 +30,8 @@ class SharedStore(MessageStore):
     _carried_out: StoredShare | None  # just now
     _leaving: Callback | None
     _writing: Writing | None
+    _ids: dict[int, StoredId]
+    index: Index
     _changes: Changes
     _log: Log
     _soon: Callable[[Callable[[], None]], object]
@@ -65,8 +68,23 @@ class SharedStore(MessageStore):
         """Take what came of the record that is on its way."""
 
     def ids(self) -> Iterator[StoredId]:
-        """No duplicate ids: those are refused in a cluster."""
-        return iter(())
+        """Every duplicate id in the log."""
+        ids, self._ids = self._ids, {}
+        return iter([ids[sequence] for sequence in sorted(ids)])
+
+    def keep_id(self, kept: StoredId) -> None:
+        """Put a duplicate id into the next record."""
+        self._changes.ids[kept.sequence] = kept
+        if not self._flush_is_due:
+            self._flush_lazily()
+
+    def drop_ids(self, sequences: Sequence[int]) -> None:
+        """Take duplicate ids out of the next record, and have that say so of others."""
+        changes = self._changes
+        for sequence in sequences:
+            if changes.ids.pop(sequence, None) is None or sequence in self.index.ids:
+                changes.dropped_ids.append(sequence)
+        self._flush_lazily()
 
     @property
     def is_sharing(self) -> bool:

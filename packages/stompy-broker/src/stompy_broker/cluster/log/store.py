@@ -138,6 +138,7 @@ class LoggedStore(SharedStore):
         self.fenced = ""
         self.index: Index = replay.index
         self._rows: dict[int, LoggedMessage] | None = replay.rows
+        self._ids = replay.ids
         self._last_sequence = replay.index.highest
         self._doubtful = replay.doubtful
         self._log = tenure.log
@@ -535,7 +536,7 @@ class LoggedStore(SharedStore):
         for sequence, state in changes.states.items():
             index.mark(sequence, state)
         index.remove(changes.removed)
-        index.keep(changes.kept, changes.settings, changes.fronts)
+        index.keep_all(changes)
         index.settle()
         self._copying = False
         self._copy_if_due()
@@ -601,14 +602,6 @@ class LoggedStore(SharedStore):
             sequence = message.sequence
             state = writing.states.get(sequence) or index.states.get(sequence) or (0, 0, 0, 0)
             changes.copied[sequence] = (destination, message, state)
-        kept, settings, fronts = index.pinned(record)
-        for name in kept:
-            if name not in writing.kept:
-                changes.kept.setdefault(name, index.subscriptions[name])
-        for name in settings:
-            if name not in writing.settings:
-                changes.settings.setdefault(name, index.queues[name])
-        for name in fronts:
-            if name not in writing.fronts:
-                changes.fronts.setdefault(name, index.fronts[name])
+        index.copy_pinned(record, writing, changes)
+        index.copy_ids(record, read.ids, writing, changes)
         self._flush_lazily()

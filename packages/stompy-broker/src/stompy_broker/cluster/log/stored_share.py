@@ -88,6 +88,8 @@ class StoredShare(ABC):
             changes.settings,
             changes.fronts,
             changes.waiting,
+            changes.ids,
+            changes.dropped_ids,
         )
 
 
