@@ -57,24 +57,23 @@ def take_once(
     value = duplicate_id.value
     queued = duplicate_id.mode == QUEUED
     earlier = ids.queued.get(value, 0) if queued else ids.find(value, now)
-    if earlier:
+    if earlier and order.put is None:
         drop_duplicate(ids, earlier, services, answer)
         if done is not None:
             when_safe(queue.group.store if queue.is_stored else None, message, done)
         return True
-    if order.refused is not None and queue.policy.refuses:
-        refusals: list[ProtocolError] = []
-        queue.admit(1, 0, lambda error=None, /: refusals.append(error) if error else None)
-        if refusals:
-            order.refused(refusals[0])
-            return False
+    if _is_refused(queue, order):
+        return False
     stored = queue.is_stored and message.head.traits.persistent
     if queued:
         queue.control(SHARE)
         message = UniqueMessage(message, value, ids)
     sequence = message.sequence
-    _publish(queue, message, now)
-    if not queued:
+    if order.put is None:
+        _publish(queue, message, now)
+    else:
+        order.put(message)
+    if not queued and not earlier:
         until = now + (duplicate_id.ttl or ids.ttl)
         shown = message.head.traits.message_id
         number = 0 if shown is None else int(shown)
@@ -89,6 +88,23 @@ def take_once(
     if done is not None:
         when_safe(queue.group.store if stored else None, message, done)
     return False
+
+
+def _is_refused(queue: Queue, order: PublishOnce) -> bool:
+    """Tell the sender if a queue refuses a message that it may refuse; say whether it did."""
+    refused = order.refused
+    if refused is None or not queue.policy.refuses:
+        return False
+    refusals: list[ProtocolError] = []
+
+    def admitted(error: ProtocolError | None = None, /) -> None:
+        if error is not None:
+            refusals.append(error)
+
+    queue.admit(1, 0, admitted)
+    if refusals:
+        refused(refusals[0])
+    return bool(refusals)
 
 
 def _publish(queue: Queue, message: Message, now: int) -> None:

@@ -499,9 +499,10 @@ class PublishOnce:
         duplicate_id: as above.
         done: as above.
         refused: as above.
+        put: puts it into the queue, because a consumer has it already; None = it is published.
     """
 
-    __slots__ = ("done", "duplicate_id", "message", "refused")
+    __slots__ = ("done", "duplicate_id", "message", "put", "refused")
 
     def __init__(
         self,
@@ -514,6 +515,7 @@ class PublishOnce:
         self.duplicate_id = duplicate_id
         self.done = done
         self.refused = refused
+        self.put: Callable[[Message], None] | None = None
 
 
 KEEP_GROUPS: Final = KeepGroups()

@@ -84,7 +84,7 @@ def check_once(
             )
         return
     plain = route.distribution is None and route.destination.kind is _QUEUE
-    if router.registry.table.others is not None:
+    if router.registry.table.others is not None and not plain:
         raise _not_done(
             f"{route.text[:200]!r} is no queue, or messages go on from there, and in a cluster "
             "only queues know what was sent to them"

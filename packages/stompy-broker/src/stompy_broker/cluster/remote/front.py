@@ -46,6 +46,7 @@ from stompy_broker.cluster.remote.verbs import (
     LinkEvent,
     MessageOrigin,
     NothingVerb,
+    OnceVerb,
     OriginEvent,
     PublishVerb,
     RoomEvent,
@@ -57,7 +58,7 @@ from stompy_broker.cluster.remote.verbs import (
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.flow_control import Watermark
-from stompy_broker.routing.interface import Close
+from stompy_broker.routing.interface import Close, PublishOnce
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.services import Services
@@ -185,6 +186,32 @@ class Front:
             watermark.went_over()
         if done is not None:
             (batch.later if stored else batch.now).append((index, done))
+
+    def publish_once(
+        self, name: str, is_stored: bool, order: PublishOnce, answer: Answered
+    ) -> None:
+        """Tell of a message that came, and is dropped if its id is known; see `PublishOnce`."""
+        message, once = order.message, order.duplicate_id
+        assert message.body is not None
+        refusable = order.refused is not None
+        head, body = message.head, message.body
+        verb = OnceVerb(name, head, body, once.value, once.ttl, refusable, order.refused)
+        batch = self.add(verb)
+        if self._closes:
+            self._use(batch, name)
+        size, index = message.size, batch.index
+        batch.index = index + 1
+        batch.size += size
+        batch.answers[index] = (verb, answer)
+        stored = is_stored and head.traits.persistent
+        if not stored:
+            batch.passing += size
+        watermark = self.watermark
+        watermark.used += size
+        if watermark.used >= watermark.high:
+            watermark.went_over()
+        if order.done is not None:
+            (batch.later if stored else batch.now).append((index, order.done))
 
     def expire(self, queue: FrontQueue, message: Message) -> None:
         """Tell of a message whose time was over when it came."""
@@ -399,7 +426,8 @@ class Front:
             if batch is not None:
                 watermark.used -= batch.size
                 for index, asked in batch.answers.items():
-                    self._owed[number, index] = asked
+                    if not isinstance(asked[0], OnceVerb):  # it was taken
+                        self._owed[number, index] = asked
                 batch.call_later()
         self._safe = max(self._safe, safe)
         watermark.check()
@@ -429,7 +457,9 @@ class Front:
         asked = self._owed.pop((number, index), None)
         if batch is not None:
             asked = batch.answers.pop(index, None)
-            if asked is None and isinstance(answer, ProtocolError):
+            once = asked is not None and isinstance(asked[0], OnceVerb)
+            if (asked is None or once) and isinstance(answer, ProtocolError):
+                asked = None
                 batch.refuse(index, answer)
         if asked is not None:
             asked[1](answer)

@@ -14,7 +14,9 @@ from stompy_broker.cluster.remote.verbs import (
     BrowseVerb,
     ControlVerb,
     NothingVerb,
+    OnceVerb,
     PublishVerb,
+    Refusals,
     ResumeVerb,
     StatsVerb,
     TookVerb,
@@ -29,7 +31,7 @@ UNKNOWN_TENURE = (1 << 64) - 1
 """Of a batch that somebody may have carried out of whom nothing is known."""
 
 Answered = Callable[[Answer], None]
-Asking = AttachVerb | AdmitVerb | StatsVerb | BrowseVerb | ControlVerb
+Asking = AttachVerb | AdmitVerb | StatsVerb | BrowseVerb | ControlVerb | OnceVerb
 
 
 @dataclass(slots=True)
@@ -77,8 +79,12 @@ class FrontBatch:
         at = 0
         for verb in self.verbs:
             count = _indexes(verb)
-            if at <= index < at + count and isinstance(verb, PublishVerb):
-                refused = verb.refused[index - at]
+            if at <= index < at + count:
+                refused: Refusals = None
+                if isinstance(verb, PublishVerb):
+                    refused = verb.refused[index - at]
+                elif isinstance(verb, OnceVerb):
+                    refused = verb.refused
                 if refused is not None:
                     refused(error)
                 return
@@ -99,6 +105,10 @@ class FrontBatch:
                     verb.head.traits.persistent and is_stored(verb.queue)
                 )
                 yield from self._publish_again(verb, at, passing=passing)
+            elif isinstance(verb, OnceVerb):
+                # Known by its id, it may be told again: also what was dropped is dropped again.
+                lost = self.executed and not (verb.head.traits.persistent and is_stored(verb.queue))
+                yield NothingVerb(1) if lost or at in self.refused else verb
             elif isinstance(verb, ResumeVerb | WithdrawVerb):
                 if verb.consumer not in told:
                     yield verb

@@ -31,6 +31,7 @@ from stompy_broker.cluster.remote.verbs import (
     ExpireVerb,
     LinkEvent,
     NothingVerb,
+    OnceVerb,
     OriginEvent,
     PublishVerb,
     ResumeVerb,
@@ -190,7 +191,7 @@ class Guest:
         """Carry out what no log keeps: who takes part, and what is asked."""
         if isinstance(verb, PublishVerb):
             self._index += len(verb.bodies)
-        elif isinstance(verb, ControlVerb):
+        elif isinstance(verb, ControlVerb | OnceVerb):
             self._index += 1
         elif not isinstance(verb, SettleVerb | ExpireVerb):
             self._other(verb)
@@ -230,6 +231,8 @@ class Guest:
         if isinstance(verb, ControlVerb):
             self._control(verb)
             return True
+        if isinstance(verb, OnceVerb):
+            return self._publish_once(verb)
         if isinstance(verb, ExpireVerb):
             queue = self._owner.queue(verb.queue)
             if queue is not None:
@@ -268,6 +271,18 @@ class Guest:
         index = self._index
         self._index = index + 1
         return partial(self._answer, self._batch, index)
+
+    def _publish_once(self, verb: OnceVerb) -> bool:
+        batch, index = self._batch, self._index
+        self._index += 1
+
+        def answer(outcome: Outcome) -> None:
+            if outcome:  # else it was taken, as the front takes for granted
+                self._answers.append((batch, index, outcome))
+                self._answer(batch, index, outcome)
+
+        publish = self._publications.publish_once
+        return publish(verb, batch, index, answer, doubtful=self._doubtful)
 
     def _control(self, verb: ControlVerb) -> None:
         batch, index = self._batch, self._index

@@ -41,6 +41,7 @@ from stompy_broker.cluster.remote.verbs import (
     ExpireVerb,
     MessageOrigin,
     NothingVerb,
+    OnceVerb,
     PublishVerb,
     ResumeVerb,
     ReturnVerb,
@@ -71,6 +72,7 @@ _ADMIT = Struct("<BIIq")
 _STATS = Struct("<BIB")
 _VALUE = Struct("<BII")
 _EXPIRE = Struct("<BIHI")
+_ONCE = Struct("<BIHBHQI")
 
 (
     _PUBLISHED,
@@ -87,7 +89,8 @@ _EXPIRE = Struct("<BIHI")
     _BROWSED,
     _ORDERED,
     _NOTHING,
-) = range(NAMED + 1, NAMED + 15)
+    _PUBLISHED_ONCE,
+) = range(NAMED + 1, NAMED + 16)
 
 _REFUSABLE, _AGAIN = 1, 2
 
@@ -216,6 +219,11 @@ class BatchWriter(TableWriter):
                 number, its_head = self._name(queue), self._head(head)
                 add(_EXPIRE.pack(_EXPIRED, number, its_head, len(body)))
                 add(body)
+            case OnceVerb(queue, head, body, value, ttl, refusable):
+                number, its_head = self._name(queue), self._head(head)
+                code, length = _PUBLISHED_ONCE, len(body)
+                add(_ONCE.pack(code, number, its_head, refusable, len(value), ttl, length))
+                self._parts += (value, body)
             case BrowseVerb(queue, wanted):
                 self._value(_BROWSED, self._name(queue), browse_row(wanted))
             case ControlVerb(queue, order):
@@ -321,6 +329,10 @@ class BatchReader(TableReader):
         if code == _EXPIRED:
             _, queue, head, length = _EXPIRE.unpack(cut(_EXPIRE.size))
             return ExpireVerb(names[queue], self._known(head), cut(length))
+        if code == _PUBLISHED_ONCE:
+            _, queue, head, refusable, size, ttl, length = _ONCE.unpack(cut(_ONCE.size))
+            value, known = cut(size), self._known(head)
+            return OnceVerb(names[queue], known, cut(length), value, ttl, bool(refusable))
         if code not in (_BROWSED, _ORDERED):
             raise ValueError(f"there is no verb {code}")
         _, queue, length = _VALUE.unpack(cut(_VALUE.size))

@@ -459,6 +459,7 @@ class Places:
         for placed in list(group.queues.values()):
             if placed.local is not None:
                 lost += placed.leave(with_guests.get(placed.local, ()))
+        self.router.duplicates.forget_store(group.store)
         group.adopt(AwayStore(group.front), self.router.wall(), group.tenure)
         if lost:
             log.warning(

@@ -8,9 +8,23 @@ from functools import partial
 
 from stompy.errors import ProtocolError
 from stompy_broker.cluster.remote.ownership import GuestTelling, Ownership
-from stompy_broker.cluster.remote.verbs import AnswerEvent, MessageOrigin, PublishVerb, RoomEvent
+from stompy_broker.cluster.remote.verbs import (
+    AnswerEvent,
+    MessageOrigin,
+    OnceVerb,
+    PublishVerb,
+    RoomEvent,
+)
+from stompy_broker.dedup_headers import DuplicateId
 from stompy_broker.message import Message, MessageHead, Redelivery, earlier_deliveries
-from stompy_broker.routing.interface import KEEP_GROUPS, Expire, RestorableQueue
+from stompy_broker.routing.answers import Refused
+from stompy_broker.routing.interface import (
+    KEEP_GROUPS,
+    Expire,
+    Outcome,
+    PublishOnce,
+    RestorableQueue,
+)
 from stompy_broker.routing.sequences import STEP
 
 log = logging.getLogger("stompy_broker.cluster")
@@ -68,6 +82,60 @@ class Publications:
             self._publish_expiring(verb, queue, start, past)
         else:
             self._publish_all(verb, queue, start, past)
+        if verb.queue not in self._full:
+            self._look_for_room(verb.queue, queue)
+        return queue.is_stored and head.traits.persistent
+
+    def publish_once(
+        self,
+        verb: OnceVerb,
+        batch: int,
+        index: int,
+        answer: Callable[[Outcome], None],
+        *,
+        doubtful: bool,
+    ) -> bool:
+        """Put a message into its queue unless its id is known; say whether anything is stored.
+
+        Args:
+            verb: it.
+            batch: the number of its batch.
+            index: its own.
+            answer: takes what it is a duplicate of, 0 = it was taken, or why it was refused.
+            doubtful: whether it may have been delivered by another owner.
+        """
+        head, owner, name = verb.head, self._owner, self._telling.name
+        self._batch, self._index = batch, index
+        queue = owner.queue(verb.queue)
+        if queue is None:
+            return False
+        error = owner.refusal(head, queue) if verb.refusable else None
+        if error is not None:
+            answer(error)
+            return False
+        awaited = owner.awaited.pop((name, batch, index), None)
+        if awaited is None:
+            number = owner.take_sequence()
+            if owner.awaited or doubtful:
+                if len(owner.reissued) < _REISSUED:
+                    owner.reissued[name, batch, index] = number
+                owner.doubt()
+        else:
+            number = awaited.sequence
+            owner.pass_over(number)
+        past = earlier_deliveries(0, 0, perhaps_more=doubtful)
+        message = Message(number, head, verb.body, owner.stamp(), past)
+        refused: Refused | None = answer if verb.refusable and awaited is None else None
+        once = PublishOnce(message, DuplicateId(verb.value, verb.ttl), None, refused)
+        if awaited is not None:
+            once.put = partial(awaited.take, queue)
+
+        def taken(outcome: Outcome) -> None:
+            if not outcome:
+                self._originate(head, number, 1, index + 1)
+            answer(outcome)
+
+        queue.control(once, taken)
         if verb.queue not in self._full:
             self._look_for_room(verb.queue, queue)
         return queue.is_stored and head.traits.persistent

@@ -27,6 +27,7 @@ from stompy_broker.routing.interface import (
     OfGroups,
     Order,
     Outcome,
+    PublishOnce,
     Queue,
     QueueFigures,
     QueueIdentity,
@@ -191,6 +192,13 @@ class RemoteQueue(Queue):
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Have the owner carry out an order."""
+        if isinstance(order, PublishOnce):
+            full = self._full
+            if full.full:
+                full.used += order.message.size
+            taken = partial(_give, done or nobody_asks)
+            self._front.publish_once(self._name, self._is_stored, order, taken)
+            return
         if isinstance(order, ShareMemory | OfGroups):
             (done or nobody_asks)(0)  # what it sends on it does not keep
             return

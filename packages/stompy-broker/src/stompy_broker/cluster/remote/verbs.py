@@ -42,6 +42,29 @@ class PublishVerb:
 
 
 @dataclass(slots=True)
+class OnceVerb:
+    """A message that is dropped if its duplicate id is known. It has an answer.
+
+    Attributes:
+        queue: its name.
+        head: its headers.
+        body: its body.
+        value: the id.
+        ttl: for how many milliseconds it is known; 0 = as the policy says.
+        refusable: whether it may be refused.
+        refused: at the front, told when it is.
+    """
+
+    queue: str
+    head: MessageHead
+    body: bytes
+    value: bytes
+    ttl: int
+    refusable: bool
+    refused: Refusals = None
+
+
+@dataclass(slots=True)
 class ExpireVerb:
     """A message whose time was over when it came."""
 
@@ -182,6 +205,7 @@ class NothingVerb:
 
 Verb = (
     PublishVerb
+    | OnceVerb
     | ExpireVerb
     | SettleVerb
     | AttachVerb
