@@ -296,6 +296,7 @@ class Front:
 
     def _send(self, link: Link, batch: FrontBatch, verbs: list[Verb]) -> None:
         told = ToldBatch(batch.number, self._safe, batch.tenure, verbs)
+        batch.explicit = batch.tenure != 0
         link.send(self._writer.write(told))
         if self._welcomed:
             batch.sent(self._tenure)
@@ -425,10 +426,13 @@ class Front:
             batch = unsafe.pop(number, None)
             if batch is not None:
                 watermark.used -= batch.size
-                for index, asked in batch.answers.items():
-                    if not isinstance(asked[0], OnceVerb):  # it was taken
-                        self._owed[number, index] = asked
                 batch.call_later()
+                held = dict(batch.later)
+                for index, (verb, answered) in batch.answers.items():
+                    if not isinstance(verb, OnceVerb):
+                        self._owed[number, index] = verb, answered
+                    elif index in held:
+                        self._owed[number, index] = verb, _first(answered, held[index])
         self._safe = max(self._safe, safe)
         watermark.check()
 
@@ -463,6 +467,8 @@ class Front:
                 batch.refuse(index, answer)
         if asked is not None:
             asked[1](answer)
+            if batch is not None and isinstance(asked[0], OnceVerb):
+                batch.answered(index)
 
 
 def _end(origin: MessageOrigin) -> int:
@@ -475,6 +481,19 @@ def _telling(answered: Answered, error: ProtocolError) -> Done:
         answered(error)
 
     return tell
+
+
+def _first(answered: Answered, done: Done) -> Answered:
+    """Take an answer, and then tell that it is done: it was safe before."""
+
+    def answer(answer: Answer) -> None:
+        if isinstance(answer, ProtocolError):
+            done(answer)
+        else:
+            answered(answer)
+            done()
+
+    return answer
 
 
 def _calling(done: Callable[[], None]) -> Done:

@@ -51,6 +51,9 @@ class FrontBatch:
         executed: whether some owner has carried it out.
         tenure: of the owner to whom it was sent; 0 = to none, `UNKNOWN_TENURE` = to several.
         unheard: whether it was sent to an owner who has not said yet which tenure it has.
+        explicit: whether each of its messages with a duplicate id has an answer, because it was
+            sent before: that it is carried out may be told before it has come again. Else those
+            that were taken have none.
     """
 
     number: int
@@ -65,6 +68,7 @@ class FrontBatch:
     executed: bool = False
     tenure: int = 0
     unheard: bool = False
+    explicit: bool = False
 
     def sent(self, tenure: int) -> None:
         """It was sent to the owner of this tenure."""
@@ -143,13 +147,32 @@ class FrontBatch:
     def call_now(self) -> None:
         """It is carried out: tell who waited."""
         self.executed = True
-        now, self.now = self.now, []
+        now, self.now = self._split(self.now)
         _call(now)
 
     def call_later(self) -> None:
         """It is safe now: tell who waited."""
-        later, self.later = self.later, []
+        later, self.later = self._split(self.later)
         _call(later)
+
+    def _split(
+        self, waiting: list[tuple[int, Done]]
+    ) -> tuple[list[tuple[int, Done]], list[tuple[int, Done]]]:
+        """Those who can be told, and those who wait for an answer before."""
+        if not self.explicit:
+            return waiting, []
+        answers = self.answers
+        held = [
+            one for one in waiting if one[0] in answers and isinstance(answers[one[0]][0], OnceVerb)
+        ]
+        return [one for one in waiting if one not in held], held
+
+    def answered(self, index: int) -> None:
+        """A message has its answer: tell who waited for that alone."""
+        if self.executed and self.now:
+            now = [one for one in self.now if one[0] == index]
+            self.now = [one for one in self.now if one[0] != index]
+            _call(now)
 
 
 def _indexes(verb: Verb) -> int:

@@ -85,6 +85,7 @@ class Guest:
         self._batch, self._index = 0, 0  # of the verb that is carried out
         self._last = 0  # the last batch that it tells again
         self._dirty = False
+        self._explicit = False  # whether the front wants an answer for each id
         self._doubtful = False  # whether the batch was perhaps carried out by another owner
 
     # -- what is told to the front ----------------------------------------------------------
@@ -168,6 +169,7 @@ class Guest:
             self._answer_again(number)
         else:
             self._doubtful = doubtful = batch.tenure not in (0, self._owner.tenure)
+            self._explicit = batch.tenure != 0
             stored = False
             for verb in batch.verbs:
                 if isinstance(verb, PublishVerb):
@@ -192,6 +194,10 @@ class Guest:
         if isinstance(verb, PublishVerb):
             self._index += len(verb.bodies)
         elif isinstance(verb, ControlVerb | OnceVerb):
+            if isinstance(verb, OnceVerb):
+                place = self._batch, self._index
+                if not any(one[:2] == place for one in self._mark.answers):
+                    self._answer(*place, 0)
             self._index += 1
         elif not isinstance(verb, SettleVerb | ExpireVerb):
             self._other(verb)
@@ -273,12 +279,13 @@ class Guest:
         return partial(self._answer, self._batch, index)
 
     def _publish_once(self, verb: OnceVerb) -> bool:
-        batch, index = self._batch, self._index
+        batch, index, explicit = self._batch, self._index, self._explicit
         self._index += 1
 
         def answer(outcome: Outcome) -> None:
-            if outcome:  # else it was taken, as the front takes for granted
+            if outcome:
                 self._answers.append((batch, index, outcome))
+            if outcome or explicit:  # else it was taken, as the front takes for granted
                 self._answer(batch, index, outcome)
 
         publish = self._publications.publish_once
