@@ -32,6 +32,7 @@ from stompy_broker.cluster.remote.verbs import (
     FailEvent,
     MessageOrigin,
     NothingVerb,
+    OnceVerb,
     OriginEvent,
     PublishVerb,
     ResumeVerb,
@@ -106,6 +107,15 @@ rejections = st.none() | st.builds(
 verbs = st.one_of(
     st.builds(PublishVerb, names, heads, st.booleans(), pasts, bodies),
     st.builds(ExpireVerb, names, heads, st.binary(max_size=50)),
+    st.builds(
+        OnceVerb,
+        names,
+        heads,
+        st.binary(max_size=50),
+        st.binary(min_size=1, max_size=256),
+        st.integers(0, 1 << 40),
+        st.booleans(),
+    ),
     st.builds(SettleVerb, names, rejections, lists),
     st.builds(AttachVerb, small, names, st.booleans(), small, terms),
     st.builds(DetachVerb, small, names, st.booleans(), lists, lists),
