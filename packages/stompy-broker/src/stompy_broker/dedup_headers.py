@@ -109,7 +109,7 @@ def read_duplicate_id(headers: Mapping[str, str]) -> DuplicateId | None:
     octets = value.encode("utf-8", "surrogateescape")
     if len(octets) > LONGEST:
         raise _too_long(len(octets))
-    if mode not in ("", *MODES):
+    if mode and mode not in MODES:
         raise _bad(f"{DUPLICATE_MODE} must be {', '.join(MODES)}, not {mode[:40]!r}")
     found = DuplicateId(octets, _milliseconds(ttl), mode or WINDOW)
     if mode == THROTTLE and not found.ttl:

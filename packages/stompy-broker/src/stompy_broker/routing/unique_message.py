@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
 from stompy_broker.dedup_headers import DUPLICATE_MODE, QUEUED, read_duplicate_id
 from stompy_broker.message import OVERHEAD, Account, CopiedMessage, Message
@@ -18,7 +17,6 @@ SHARE: Final = ShareMemory()
 """What the queue of such a message is told before it comes."""
 
 
-@mypyc_attr(acyclic=True)
 class UniqueMessage(CopiedMessage):
     """It tells when it comes and when it leaves: whatever counts it in or out comes by here.
 
