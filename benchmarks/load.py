@@ -147,6 +147,11 @@ def _consume(peer: Peer, count: int, *, acks: bool, receipts: bool = False) -> N
         peer.leave()
 
 
+def take_and_settle(peer: Peer, count: int) -> None:
+    """Take so many messages, and answer each with an ACK."""
+    _consume(peer, count, acks=True)
+
+
 def flow(  # noqa: PLR0913  # each says one thing about the load
     port: int,
     pid: int | Sequence[int],

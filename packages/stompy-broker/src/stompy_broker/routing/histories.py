@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.history_log import PREFIX, HistoryLog
 from stompy_broker.store.entry_log import EntryLogs, LogEnds
@@ -34,9 +35,11 @@ class HistoryServices(Protocol):
         clock: says when to look what has to go.
         policies: say what is kept.
         groups: whose stores may have kept some.
+        current_time: of what is going on.
     """
 
     clock: Clock
+    current_time: CurrentTime
     policies: Policies
     groups: QueueGroups
 
@@ -100,7 +103,8 @@ class Histories:
         """
         self._attend(group.store.logs)
         ended = partial(self._forget, destination)
-        live = HistoryLog(destination, group.store.logs, consumers, self._wall, ended)
+        current = self._services.current_time
+        live = HistoryLog(destination, group.store.logs, consumers, self._wall, current, ended)
         self._live[destination] = live
         return live
 

@@ -12,15 +12,18 @@ from collections.abc import Callable
 from typing import Final
 
 from stompy.admin.settlements import SettlementKind
-from stompy_broker.message import Message, MessageHead, MessageTraits
+from stompy_broker.message import Message, MessageHead, MessageTraits, Redelivery
+from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.charged_accounts import ChargedAccounts
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.history_log import HistoryLog
 from stompy_broker.routing.paging import BodyReader
 from stompy_broker.routing.settlement_record import (
+    FORM,
     NO_TAKER,
     NO_WORDS,
     code_of,
+    encode_fixed,
     encode_record,
     encode_words,
 )
@@ -29,6 +32,8 @@ from stompy_broker.store.interface import MessageStore
 
 _ACKED: Final = code_of(SettlementKind.ACKED)
 _TAKEN: Final = code_of(SettlementKind.TAKEN)
+
+_NEVER: Final = Redelivery(0, 0)
 
 _NO_HEAD: Final = MessageHead(b"\n", MessageTraits(sized=True))
 """Of what stands for a message that has come back: all of it is told when it leaves."""
@@ -49,7 +54,7 @@ class HistoryAccounts(ChargedAccounts):
         log: the past of the queue.
     """
 
-    __slots__ = ("_held", "_log", "_received", "_stamp")
+    __slots__ = ("_held", "_holder", "_log", "_received", "_stamp", "_tail")
 
     def __init__(  # noqa: PLR0913 -- what `ChargedAccounts` has, and one more
         self,
@@ -67,7 +72,22 @@ class HistoryAccounts(ChargedAccounts):
         super().__init__(destination, memory, disk, store, own, reader, shares=shares, book=book)
         self._log = log
         self._stamp, self._received = b"", 0  # of the message that ended last
+        self._holder, self._tail = 0, b""  # of the consumer that had one last, and in words
         self._held = log.held
+
+    def keep(self, message: Message) -> None:
+        """Account for a message."""
+        if self._book is None:
+            Accounts.keep(self, message)  # one call less, where no user has a quota
+        else:
+            super().keep(message)
+
+    def _count_off(self, message: Message) -> None:
+        """Count a message no more, of which all is written down."""
+        if self._book is None:
+            Accounts.let_go(self, message)
+        else:
+            super().let_go(message)
 
     # -- what is delivered ------------------------------------------------------------------
 
@@ -75,8 +95,10 @@ class HistoryAccounts(ChargedAccounts):
         """Take note of a delivery."""
         super().mark_delivered(message, holder)
         if holder:
-            self._held[message.sequence] = (holder, self._log.wall())
-            self._log.taker_of(holder)
+            log = self._log
+            if holder != self._holder:
+                self._holder, self._tail = holder, log.taker_of(holder) + NO_WORDS
+            self._held[message.sequence] = (holder, log.now())
 
     def mark_returned(self, message: Message, due: int) -> None:
         """Take note that nobody has a message: it was not delivered after all."""
@@ -87,13 +109,31 @@ class HistoryAccounts(ChargedAccounts):
 
     def let_go(self, message: Message) -> None:
         """Count a message no more: a consumer has accepted it."""
-        self._end(message, _ACKED, 1, NO_WORDS)
-        super().let_go(message)
+        held = self._held.pop(message.sequence, None)
+        if held is None:
+            self._end(message, _ACKED, 1, NO_WORDS)
+        else:
+            # What `_end` does, for the most usual end.
+            log, (holder, delivered) = self._log, held
+            if holder != self._holder:
+                self._holder, self._tail = holder, log.taker_of(holder) + NO_WORDS
+            if message.stamp is not self._stamp:
+                self._stamp, self._received = message.stamp, message.received_at
+            deliveries, failures = message.redelivery or _NEVER
+            log.add(
+                message,
+                log.now(),
+                encode_fixed(
+                    FORM, _ACKED, self._received, delivered, holder, deliveries + 1, failures
+                )
+                + self._tail,
+            )
+        self._count_off(message)
 
     def hand_over(self, message: Message, holder: int, *, kept: bool) -> None:
         """Write down a message that went to a consumer without acknowledgement."""
         log = self._log
-        now = log.wall()
+        now = log.now()
         record = encode_record(
             _TAKEN,
             self._came(message),
@@ -106,7 +146,7 @@ class HistoryAccounts(ChargedAccounts):
         )
         log.add(message, now, record)
         if kept:
-            super().let_go(message)
+            self._count_off(message)
 
     def give_up(
         self,
@@ -118,7 +158,7 @@ class HistoryAccounts(ChargedAccounts):
     ) -> None:
         """Count a message no more that no consumer has accepted."""
         self._end(message, code_of(kind), 0, encode_words(cause, reason, sent_to))
-        super().let_go(message)
+        self._count_off(message)
 
     def ending(self) -> Callable[[Message], None]:
         """Take note that the queue ends."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from stompy_broker.message import Message, stamp
 from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.settlement_record import NO_TAKER, Taker, decode_taker, encode_taker
 from stompy_broker.store.entry_log import EntryLogs
 
@@ -46,6 +47,7 @@ class HistoryLog:
         logs: of its store.
         consumers: of the queue.
         wall: as below.
+        current_time: of what is going on.
         ended: called when the queue ends.
 
     Attributes:
@@ -56,13 +58,16 @@ class HistoryLog:
     __slots__ = (
         "_at",
         "_consumers",
+        "_current_time",
         "_ended",
         "_logs",
         "_minute",
         "_minute_text",
         "_name",
+        "_now",
         "_stamp",
         "_takers",
+        "_then",
         "held",
         "wall",
     )
@@ -73,10 +78,12 @@ class HistoryLog:
         logs: EntryLogs,
         consumers: Collection[Consumer],
         wall: Callable[[], int],
+        current_time: CurrentTime,
         ended: Callable[[HistoryLog], None],
     ) -> None:
         self.held: dict[int, Held] = {}
         self._ended = ended
+        self._current_time, self._then, self._now = current_time, -1.0, 0
         self.wall = wall
         self._name = f"{PREFIX}{destination}"
         self._logs = logs
@@ -106,6 +113,13 @@ class HistoryLog:
                 break
         self._takers[holder] = taker
         return taker
+
+    def now(self) -> int:
+        """The time, read once for all that is done in one read or one round of deliveries."""
+        then = self._current_time.now
+        if then != self._then:
+            self._then, self._now = then, self.wall()
+        return self._now
 
     def taker(self, holder: int) -> Taker:
         """The same, as it is read."""

@@ -16,7 +16,9 @@ _FIXED: Final = Struct("<BBqqIII")
 
 _LENGTH: Final = Struct("<H")
 
-_FORM: Final = 1
+FORM: Final = 1
+encode_fixed: Final = _FIXED.pack
+"""Octets of the numbers of a record; what `encode_taker` and `encode_words` give follows."""
 
 _LONGEST: Final = 1000
 """Octets that are kept of a text."""
@@ -158,7 +160,7 @@ def encode_record(
         words: made by `encode_words`.
     """
     return (
-        _FIXED.pack(_FORM, code, received, delivered, consumer & 0xFFFFFFFF, deliveries, failures)
+        _FIXED.pack(FORM, code, received, delivered, consumer & 0xFFFFFFFF, deliveries, failures)
         + taker
         + words
     )
@@ -170,7 +172,7 @@ def decode_record(octets: bytes) -> SettlementRecord:
     Raises:
         ValueError: it is none, or of a later form.
     """
-    if len(octets) < _FIXED.size or octets[0] != _FORM or octets[1] >= len(_KINDS):
+    if len(octets) < _FIXED.size or octets[0] != FORM or octets[1] >= len(_KINDS):
         raise ValueError("no record of a settlement, or one of a later release")
     _, code, received, delivered, consumer, deliveries, failures = _FIXED.unpack_from(octets)
     texts = _read_texts(octets, _FIXED.size, _TEXTS)
