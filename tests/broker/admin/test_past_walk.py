@@ -112,3 +112,10 @@ def test_a_table_becomes_a_data_frame(client: STOMPClient) -> None:
 def test_a_queue_without_history_is_refused(client: STOMPClient) -> None:
     with pytest.raises(CommandError, match="keeps no history"):
         stompy.history(client, "plain")
+
+
+def test_rows_and_metrics_tell_how_much_it_is(broker: RunningBroker, client: STOMPClient) -> None:
+    query = "SELECT history, history_records, history_bytes > 400, history_oldest_at > 0 "
+    query += "FROM queues WHERE name = ?"
+    assert broker.sql(query, ["orders"]).rows == [("24h", 4, 1, 1)]
+    assert broker.sql(query, ["plain"]).rows == [("", 0, 0, None)]

@@ -45,3 +45,16 @@ def test_an_age_is_for_streams() -> None:
 def test_a_cluster_keeps_no_streams() -> None:
     (problem,) = problems(Policy(type="stream"), clustered=True)
     assert "cluster" in problem
+
+
+def test_the_past_is_kept_of_queues_only_and_not_in_a_cluster() -> None:
+    kept = Policy(match="/queue/q", history="24h")
+    assert problems(kept) == []
+    assert problems(kept, clustered=True) == [
+        "policy.0.history: brokers of a cluster keep no history"
+    ]
+    assert "topics keep nothing" in problems(Policy(match="/topic/t", history="24h"))[0]
+    assert (
+        "is its own history" in problems(Policy(match="/queue/s", history="24h", type="stream"))[0]
+    )
+    assert "add history" in problems(Policy(match="/queue/q", history_bytes=10))[0]

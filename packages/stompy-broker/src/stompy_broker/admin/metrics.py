@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from stompy_broker.admin.asking import KnownFigures
+from stompy_broker.admin.history_metrics import history_families
 from stompy_broker.admin.metrics_text import MetricFamily, label, single
 from stompy_broker.admin.reader_metrics import reader_families
 from stompy_broker.admin.snapshots.broker import Listening
@@ -153,6 +154,7 @@ class Metrics:
         yield None
         families.append((yield from self._waits(shown)))
         families += yield from reader_families(list(router), self._max_series)
+        families += history_families(router.histories, self._max_series)
         families += self._broker()
         return families
 

@@ -37,6 +37,7 @@ def policy_problems(policies: Sequence[Policy], *, clustered: bool) -> Iterator[
             yield f"policy.{number}.{setting}: brokers of a cluster do not do that"
         if policy.non_destructive:
             yield from _problems_of_readers(policy, number)
+        yield from _history_problems(policy, f"policy.{number}", clustered=clustered)
         if not policy.is_stream:
             if policy.max_age:
                 yield f'policy.{number}.max_age: is for streams; add type = "stream"'
@@ -58,6 +59,22 @@ def _problems_of_readers(policy: Policy, number: int) -> Iterator[str]:
     for name, why in _NOT_OF_READERS.items():
         if name in policy.model_fields_set and getattr(policy, name) != _DEFAULT[name]:
             yield f"policy.{number}.{name}: {why}"
+
+
+def _history_problems(policy: Policy, where: str, *, clustered: bool) -> Iterator[str]:
+    """What is wrong with what one policy says of the past of queues."""
+    if not policy.history:
+        if policy.history_bytes:
+            yield f'{where}.history_bytes: says how much at most; add history = "24h" or the like'
+        return
+    if clustered:
+        yield f"{where}.history: brokers of a cluster keep no history"
+    if policy.non_destructive:
+        yield f"{where}.history: messages stay in a non-destructive queue when they were read"
+    if policy.is_stream:
+        yield f"{where}.history: a stream is its own history; max_age says how long it stays"
+    elif parse_destination(policy.match).kind is not DestinationKind.QUEUE:
+        yield f"{where}.history: topics keep nothing; say it of the queues that they lead to"
 
 
 _DEFAULT = {name: getattr(Policy(), name) for name in (*_NOT_OF_STREAMS, *_NOT_OF_READERS)}

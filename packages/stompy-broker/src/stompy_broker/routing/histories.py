@@ -142,8 +142,8 @@ class Histories:
         """
         name, live = f"{PREFIX}{destination}", self._live.get(destination)
         for logs in self._logs:
-            ends = logs.ends().get(name)
-            if ends is not None:
+            ends = logs.ends_of(name)
+            if ends.next or name in logs.ends():
                 return Past(destination, ends, logs, live)
         return None
 

@@ -287,6 +287,10 @@ class QueueRow(Record):
         next_offset: of a stream, the offset that its next message gets.
         readers: of a stream, its readers: those that are there, and those whose place is kept.
         max_age: of a stream, for how long messages stay, such as ``7D``; empty = for ever.
+        history: for how long is kept what leaves it, such as ``24h``; empty = nothing is.
+        history_records: settlements that its history tells of.
+        history_bytes: size of its history.
+        history_oldest_at: when the oldest of these was; null = there is none.
         oldest_at: when the message came that is next in line; null = none waits.
         oldest_ms: its age.
         drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
@@ -343,6 +347,10 @@ class QueueRow(Record):
     next_offset: int = 0
     readers: int = 0
     max_age: str = ""
+    history: str = ""
+    history_records: int = 0
+    history_bytes: int = 0
+    history_oldest_at: int | None = None
     oldest_at: int | None = None
     oldest_ms: int | None = field(default=None, metadata={"age_of": "oldest_at"})
     drain_eta_ms: int | None = field(default=None, metadata=_MOVING)

@@ -26,6 +26,7 @@ from stompy_broker.destinations.names import DestinationKind, is_companion
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
 from stompy_broker.routing.interface import Browse, GroupFigures, Queue, QueueFigures
 from stompy_broker.routing.router import Router
+from stompy_broker.store.entry_log import LogEnds
 
 AT_ONCE = 200
 """So many queues are looked at before the event loop has its turn again."""
@@ -65,6 +66,7 @@ class CachedRow:
         "history",
         "made_at",
         "moves",
+        "past",
         "policy",
         "queue",
         "row",
@@ -90,6 +92,7 @@ class CachedRow:
         self.row = QueueRow()
         self.moves = True  # until its rate is known to be nothing
         self.history: array[float] | None = None
+        self.past: LogEnds | None = None
 
 
 class QueueSnapshots:
@@ -199,7 +202,15 @@ class QueueSnapshots:
             cached.figures is told
             and bool(cached.row.dlq) == has_dead_letters
             and cached.row.scheduled == scheduled
+            and cached.past == self._past(cached.queue)
         )
+
+    def _past(self, queue: Queue) -> LogEnds | None:
+        """How much is kept of what has left a queue; None = nothing is to be."""
+        if not queue.policy.history:
+            return None
+        past = self._router.histories.of(queue.destination)
+        return None if past is None else past.ends
 
     def _look(self, queue: Queue, told: QueueFigures, now: float) -> CachedRow:
         cached = self._cached_rows.get(queue)
@@ -220,11 +231,13 @@ class QueueSnapshots:
     def _renew(self, cached: CachedRow, now: float) -> None:
         # Topics are bound to a queue with a name of its own, and not any more, while it goes on.
         cached.backlog_of = _backlog_of(cached.queue, self._router)
+        cached.past = self._past(cached.queue)
         cached.row, cached.made_at = self._row(cached, now), now
         cached.moves = cached.row.rate is not STILL
 
     def _row(self, cached: CachedRow, now: float) -> QueueRow:
         queue, told, policy = cached.queue, cached.figures, cached.queue.policy
+        past = cached.past
         rate = self._rates.look(queue.name, now, told.published, told.delivered, told.acked)
         return QueueRow(
             name=queue.name,
@@ -272,6 +285,10 @@ class QueueSnapshots:
             next_offset=told.next_offset,
             readers=told.readers,
             max_age=policy.max_age if policy.is_stream else "",
+            history=policy.history,
+            history_records=0 if past is None else past.next - past.first,
+            history_bytes=0 if past is None else past.bytes,
+            history_oldest_at=None if past is None else past.oldest or None,
             oldest_at=told.oldest_at,
             drain_eta_ms=_drain_ms(told.ready, rate),
             last_in_at=cached.came_at,
