@@ -1,9 +1,9 @@
 """What the past of a queue costs: a hot durable queue with a history, and the same one without.
 
 Ratios are of messages a second of the broker's processor time, in the same run and in turn, so that
-a noisy machine disturbs both. *receipts* sends with a receipt for each message, 256 of them awaited,
-while a consumer takes and acknowledges what comes; *stored* sends all before the consumer begins;
-*flow* asks for no receipts, so that without a history most never touches the disk.
+a noisy machine disturbs both. *receipts* sends with a receipt for each message, 256 of them
+awaited, while a consumer takes and acknowledges what comes; *stored* sends all before the consumer
+begins; *flow* asks for no receipts, so that without a history most never touches the disk.
 """
 
 from __future__ import annotations
