@@ -324,14 +324,14 @@ def test_only_the_tail_is_in_memory() -> None:
     router = open_router(Time(), store=store)
     body = "x" * 10_000
     send(router, *[body] * 3000)
-    assert router.memory.used < 20 << 20
+    assert router.memory.used < 9 << 20
     one = reader(router, 10_000, auto=True)
     time = router.clock
     for _ in range(10):
         time.run()
     assert one.offsets == list(range(3000))
     stream(router).detach(one)
-    assert router.memory.used < 20 << 20
+    assert router.memory.used < 9 << 20
 
 
 def test_an_operator_holds_its_senders_and_its_readers() -> None:

@@ -35,7 +35,9 @@ TAIL_BYTES: Final = 8 * 1024 * 1024
 """How much of a stream stays in memory for live readers."""
 
 _RUN: Final = 1000
-"""Messages in a run of the tail."""
+"""Messages in a run of the tail at most."""
+_RUN_BYTES: Final = TAIL_BYTES // 8
+"""Bytes of a run after which another one begins, so that large messages leave memory soon."""
 
 Asked = tuple[int, frozenset[str], bool]
 """A page that is read: from where, with which filter values, and whether with those without."""
@@ -159,7 +161,7 @@ class StreamSource(MessageSource):
             memory.went_over()
         if run.readers:
             run.prepare()
-        if place + 1 - run.first >= _RUN:
+        if place + 1 - run.first >= _RUN or run.bytes >= _RUN_BYTES:
             run.grows = False
             self._growing = None
         if tail_bytes > TAIL_BYTES:
