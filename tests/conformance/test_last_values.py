@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -341,3 +342,39 @@ def test_what_stays_survives_a_restart(tmp_path: Path) -> None:
     with running_broker(policy=[policy], store=store) as broker, Peer.open(broker.port) as peer:
         subscribe(peer, "/queue/q", mode="auto")
         assert peer.bodies(2) == [b"a", b"b"]
+
+
+# -- what is told ---------------------------------------------------------------------------------
+
+
+def test_an_event_tells_what_was_replaced(broker: RunningBroker, sender: Peer, queue: str) -> None:
+    with observing(broker.port) as admin:
+        events = admin.subscribe("event.message.replaced")
+        admin.peer.sync()
+        sender.send(frame_of(queue, "a1"))
+        send(sender, queue, "a2")
+        told = json.loads(admin.frame(events).body)["data"]
+        assert told["destination"] == queue
+        assert told["message_id"]
+
+
+def test_it_is_explained(broker: RunningBroker, sender: Peer, queue: str) -> None:
+    table = f"/queue/table.{unique()}"
+    send(sender, queue, "a1")
+    send(sender, table, "a1")
+    with observing(broker.port) as admin, Peer.open(broker.port) as first:
+        for number in range(2):
+            first.send(f"SUBSCRIBE\nid:{number}\ndestination:{table}\nack:client\n\n\0")
+        assert first.bodies(2) == [b"a1", b"a1"]
+        told = admin.ask("route.explain", destination=queue, headers={"symbol": "a"})
+        (one,) = told["recipients"]
+        assert "last value: it replaces the one that waits and has symbol:a" in one["why"]
+        told = admin.ask("route.explain", destination=table)
+        (one,) = told["recipients"]
+        assert one["why"] == [
+            "no symbol: no value",
+            "it stays when it is read: each consumer gets it",
+        ]
+        assert len(one["next"]) == 2
+        settings = admin.ask("policy.explain", destination=table)["settings"]
+        assert (settings["last_value_key"], settings["non_destructive"]) == ("symbol", True)

@@ -72,6 +72,8 @@ EVENTS: Mapping[str, str] = {
     "message.duplicate": "A message was dropped because its duplicate id (`dedup-id`) was known "
     "where it was sent to; `detail` has what it is a duplicate of.",
     "message.expired": "The time of a message was over.",
+    "message.replaced": "A newer message took the place of one with the same key, in a last-value "
+    "queue.",
     "queue.argument_ignored": "A frame would set up a queue otherwise than it is set up; `detail` "
     "has what it says.",
     "queue.circle": "Messages that queues gave up came round to a queue that they had passed, and "

@@ -223,6 +223,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
             "x-max-length-bytes",
             "x-overflow",
             "x-message-ttl",
+            "x-last-value-key",
         ),
         (_SUBSCRIBE,),
         "it sets up a queue, and this is none; x-queue-name gives a topic subscription one, and a "
@@ -291,7 +292,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ),
     ForeignHeader(
         ("x-last-value-key",),
-        _BOTH,
+        (_SEND,),
         "a message takes the place of the one with the same key, in a queue; for those of a topic "
         "no place is kept",
         kinds=_BUT_QUEUES,

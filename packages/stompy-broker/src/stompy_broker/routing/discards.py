@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from stompy.admin.rows import Event
 from stompy.admin.settlements import SettlementKind
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
@@ -165,6 +166,15 @@ class Discards:
             in_place: whether another one gets its place.
         """
         self._counts.replaced += 1
+        events = self._services.events
+        if "message" in events.detailed:
+            events.tell(
+                Event(
+                    type="message.replaced",
+                    destination=self._queue.destination,
+                    message_id=message.message_id,
+                )
+            )
         self._accounts.give_up(message, SettlementKind.REPLACED)
         if in_place and self._accounts.store is not None:
             self._accounts.store.pass_on(message.sequence)

@@ -77,8 +77,19 @@ class Recipients:
             return one if policy.is_stream else self._ending(one, policy)
         if row.type == STREAM:
             return self._read(one, row)
-        one = self._taken_in(self._ending(one, policy), row, policy)
+        one = self._as_value(self._taken_in(self._ending(one, policy), row, policy), row)
         return (yield from self._handed_out(one, row))
+
+    def _as_value(self, one: Recipient, row: QueueDetail) -> Recipient:
+        """Say what a message replaces, and whether it stays."""
+        why = list(one.why)
+        if row.last_value_key:
+            value = self._message.head.headers().get(row.last_value_key, "")
+            words = f"it replaces the one that waits and has {row.last_value_key}:{value[:60]}"
+            why.append(f"last value: {words}" if value else f"no {row.last_value_key}: no value")
+        if row.non_destructive:
+            why.append("it stays when it is read: each consumer gets it")
+        return replace(one, why=tuple(why))
 
     def _read(self, one: Recipient, row: QueueDetail) -> Recipient:
         """Say which readers of a stream a message would come to, each at its own time."""
@@ -166,7 +177,7 @@ class Recipients:
         """Find whose turn it is; all who may, where the queue does not know them by name."""
         names = tuple([each.name for each in able])
         queue = self._context.router.queues.get(row.name)
-        if queue is None or len(able) < _SEVERAL:
+        if queue is None or len(able) < _SEVERAL or row.non_destructive:
             return names
         number = yield from order(queue, Foresee(self._message))
         own = f"s-{number}" if row.broker is None else f"s-{number}@{row.broker}"
