@@ -242,7 +242,7 @@ def test_kill_9_leaves_the_last_one_of_each(tmp_path: Path) -> None:
         with Peer.open(process.port) as peer:
             subscribe(peer, "/queue/q")
             assert peer.bodies(2) == [b"b49", b"a-last"]
-            send(peer, "/queue/q", "b50")
+            peer.send(frame_of("/queue/q", "b50"))
             assert peer.bodies(1) == [b"b50"]
     finally:
         process.end()
