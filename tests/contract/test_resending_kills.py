@@ -188,3 +188,16 @@ def test_a_killed_producer_goes_on_with_its_own_ids(
 @pytest.mark.timeout(3600)
 def test_a_producer_is_killed_200_times(make: Make, broker: BrokerProcess, tmp_path: Path) -> None:
     kill_producers(make, broker, tmp_path / "progress", 200)
+
+
+def test_what_can_have_no_id_is_sent_without_one(make: Make, broker: BrokerProcess) -> None:
+    asking, answering = make(), make()
+    for client in (asking, answering):
+        client.connect(f"stomp://127.0.0.1:{broker.port}", reconnect=SWIFT)
+    questions = answering.subscription("/queue/questions")
+    served = questions.handle(lambda message: answering.reply(message, "answer"))
+    for _ in range(3):
+        assert asking.request("/queue/questions", "?").text == "answer"
+    assert (asking.health().epoch, answering.health().epoch) == (1, 1)
+    questions.unsubscribe()
+    served.join(10)

@@ -130,6 +130,12 @@ def test_what_is_kept_by_whom() -> None:
     assert not everything.keeps("SEND", {"transaction": "t"}, None, STOMPY)
     assert everything.keeps("BEGIN", {}, "t", STOMPY)
     assert not everything.keeps("BEGIN", {}, "t", ARTEMIS)
+    for destination in ("/temp-queue/a", "/reply-queue/a", "/queue/$SYS.command"):
+        assert not everything.keeps("SEND", {"destination": destination}, None, STOMPY)
+    assert not everything.keeps(
+        "SEND", {"destination": "/queue/q", "mandatory": "true"}, None, STOMPY
+    )
+    assert everything.keeps("SEND", {"destination": "/temp-queue/a", "dedup-id": "a"}, None, STOMPY)
     declined: dict[str, str | int | float] = {"dedup-id": "", "a": "b"}
     assert not everything.keeps("SEND", declined, None, STOMPY)
     assert declined == {"a": "b"}

@@ -43,6 +43,20 @@ class DedupIds:
         return DECLINED if self.always else None
 
 
+_TAKES_NONE = ("/temp-queue/", "/temp-topic/", "/reply-queue/", "/queue/$SYS.", "/topic/$SYS.")
+_ANSWERED = ("mandatory", "reply-timeout")
+
+
+def takes_none(headers: Mapping[str, HeaderValue]) -> bool:
+    """Whether a message goes where no ids are kept, or is one whose answer is its own.
+
+    What ends with a connection has nothing to tell apart, and our broker says so by ERROR.
+    """
+    destination = headers.get("destination")
+    temporary = isinstance(destination, str) and destination.startswith(_TAKES_NONE)
+    return temporary or any(name in headers for name in _ANSWERED)
+
+
 def id_in(headers: Mapping[str, HeaderValue], dialect: Dialect) -> HeaderValue | None:
     """The id that a message has; None if it has none."""
     for name in dialect.dedup_headers:

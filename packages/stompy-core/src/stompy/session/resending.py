@@ -33,7 +33,7 @@ from stompy.session.confirmations import (
     Outcome,
     unknown_outcome,
 )
-from stompy.session.dedup_ids import DECLINED, DedupIds, id_in
+from stompy.session.dedup_ids import DECLINED, DedupIds, id_in, takes_none
 from stompy.session.dialects import Dialect
 from stompy.session.effects import AnyConnection
 from stompy.session.reconnect import Reconnect, sends_away
@@ -173,13 +173,14 @@ class Resending:
     ) -> bool:
         """Whether a frame is one to keep until it is confirmed.
 
-        What declines an id is not, and the mark that says so is taken off.
+        What declines an id is not, and the mark that says so is taken off; nor what can have none.
         """
         if not self._active:
             return False
         found = id_in(given, dialect) if command == "SEND" else None
-        if found == DECLINED:
-            del given[dialect.dedup_headers[0]]
+        if found == DECLINED or (found is None and command == "SEND" and takes_none(given)):
+            if found is not None:
+                del given[dialect.dedup_headers[0]]
             if transaction is not None:
                 self.let_go(transaction)  # repeated, it would have this one twice
             return False
