@@ -36,6 +36,7 @@ from stompy_broker.destinations.names import (
         ("/remote-temp-topic/a", DestinationKind.TOPIC, "$temp.a"),
         ("http://a", DestinationKind.QUEUE, "http://a"),
         ("/amq/queue/a.b", DestinationKind.QUEUE, "a.b"),
+        ("/stream/a.b", DestinationKind.QUEUE, "a.b"),
         ("/exchange/logs/a.b", DestinationKind.TOPIC, "$exchange.logs.a.b"),
     ],
 )
@@ -180,3 +181,21 @@ def test_a_composite_has_no_part_twice_and_not_too_many() -> None:
     assert len(parts_of(",".join(most))) == MOST_PARTS
     with pytest.raises(ProtocolError, match="65 parts; 64 are the most"):
         parts_of(",".join([*most, "/queue/x"]))
+
+
+def test_a_stream_is_a_queue_that_says_what_it_is() -> None:
+    stream, queue = parse_destination("/stream/a"), parse_destination("/queue/a")
+    assert str(stream) == "/queue/a"
+    assert (stream.stream, queue.stream) == (True, False)
+    assert stream.plain == queue
+    assert stream.arguments == {"x-queue-type": "stream"}
+    assert queue.arguments is None
+    assert stream.setting_up({"x-max-age": "1h"}) == {"x-queue-type": "stream", "x-max-age": "1h"}
+    assert queue.setting_up({"a": "b"}) == {"a": "b"}
+    with pytest.raises(ProtocolError, match="means a stream"):
+        stream.setting_up({"x-queue-type": "quorum"})
+
+
+def test_streams_are_read_by_name() -> None:
+    with pytest.raises(ProtocolError, match="wildcard"):
+        check_subscribable(parse_destination("/stream/a.*"))

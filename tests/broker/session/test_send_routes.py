@@ -34,6 +34,7 @@ def test_only_so_many_are_remembered() -> None:
         (b"/reply-queue/a", True),
         (b"/temp-queue/a", False),
         (b"/amq/queue/a", False),
+        (b"/stream/a", False),
         (b"/queue/$SYS.command", False),
         (b"/queue/a,/queue/b", False),
         (b"/topic/VirtualTopic.a", False),
@@ -71,3 +72,14 @@ def test_what_is_refused_is_not_remembered() -> None:
     with pytest.raises(ProtocolError):
         routes.find(b"/exchange/nobody/k")
     assert not routes.known
+
+
+def test_a_stream_needs_a_look_whether_it_is_one_and_nothing_else() -> None:
+    directions = make_directions()
+    directions.renew(
+        routes=[RouteConfig.model_validate({"from": "/queue/routed", "to": ["/stream/b"]})]
+    )
+    routes = SendRoutes(directions)
+    assert routes.find(b"/stream/a").streams
+    for other in (b"/queue/a", b"/stream/a,/queue/b", b"/stream/routed"):
+        assert not routes.find(other).streams
