@@ -42,6 +42,15 @@ def traffic(peer: Peer, queue: str) -> None:
     assert len(peer.bodies(2 + 1)) == 3
 
 
+def memory(peer: Peer, queue: str) -> None:
+    """Somebody reads a stream, and a topic keeps a message."""
+    peer.send(
+        f"SUBSCRIBE\nid:s\ndestination:/stream/{queue}-s\nx-stream-consumer:n\n\n\0",
+        f"SEND\ndestination:/topic/{queue}\nx-retain:true\n\nkept\0",
+    )
+    peer.sync()
+
+
 def of_interest(page: Page, queue: str) -> bool:
     return queue.removeprefix("q-") in json.dumps([dataclasses.asdict(row) for row in page.rows])
 
@@ -52,6 +61,7 @@ def test_every_kind_comes_at_once_and_again(
 ) -> None:
     with observing(broker.port, f"client-id:{queue}") as other:
         traffic(other.peer, queue)
+        memory(other.peer, queue)
         ids = {k: admin.subscribe(k, format=form, interval=250) for k in SNAPSHOTS}
         first = {kind: admin.page(ids[kind]) for kind in SNAPSHOTS}
         assert len({page.tick for page in first.values()}) == 1
@@ -71,7 +81,10 @@ def test_every_kind_comes_at_once_and_again(
             for kind, seen in ticks.items():
                 if max(seen) < latest:
                     seen.add(admin.page(ids[kind]).tick)
-        other.peer.send("UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0")
+        other.peer.send(
+            "UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0",
+            f"SEND\ndestination:/topic/{queue}\nx-retain:true\n\n\0",
+        )
         other.peer.sync()
 
 
@@ -80,6 +93,7 @@ def test_json_holds_every_field_of_the_schema_and_nothing_else(
 ) -> None:
     with observing(broker.port) as other:
         traffic(other.peer, queue)
+        memory(other.peer, queue)
         for kind in (*SNAPSHOTS, f"queue.{queue}"):
             frame = admin.frame(admin.subscribe(kind))
             envelope = data(frame)
@@ -90,7 +104,10 @@ def test_json_holds_every_field_of_the_schema_and_nothing_else(
             assert frame["destination"] == f"/topic/$SYS.{kind}"
             assert (frame["kind"], frame["seq"]) == (envelope["kind"], str(envelope["seq"]))
             assert isinstance(rows, dict) == (Kind(envelope["kind"]) in SINGLE)
-        other.peer.send("UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0")
+        other.peer.send(
+            "UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0",
+            f"SEND\ndestination:/topic/{queue}\nx-retain:true\n\n\0",
+        )
         other.peer.sync()
 
 

@@ -31,6 +31,7 @@ from stompy_broker.routing.stream_orders import (
     StreamFigures,
     Truncate,
 )
+from stompy_broker.security.access import Action
 
 _STREAM = Argument(
     "stream", "text", "its name, with or without /stream/ or /queue/", required=True, names="queue"
@@ -58,6 +59,7 @@ class StreamCommands:
                 "What is in a stream, for how long it stays, and who reads it.",
                 self._info,
                 (_STREAM,),
+                needs=(Action.BROWSE,),
                 place=at_owner,
             ),
             Command(
@@ -65,7 +67,7 @@ class StreamCommands:
                 monitor,
                 "Readers of streams, as on $SYS.readers.",
                 self._readers,
-                (Argument("stream", "text", "of this one only", names="queue"), *LISTING),
+                (Argument("stream", "text", "of this one only"), *LISTING),
             ),
             Command(
                 "stream.truncate",
