@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from tests.support.wire import running_broker, until
@@ -119,3 +120,26 @@ def test_rows_and_metrics_tell_how_much_it_is(broker: RunningBroker, client: STO
     query += "FROM queues WHERE name = ?"
     assert broker.sql(query, ["orders"]).rows == [("24h", 4, 1, 1)]
     assert broker.sql(query, ["plain"]).rows == [("", 0, 0, None)]
+
+
+def test_the_past_outlives_the_broker(tmp_path: Path) -> None:
+    store = {"data": str(tmp_path / "data")}
+    with (
+        running_broker(store=store, policy=POLICIES) as broker,
+        stompy.connect(broker.url) as client,
+    ):
+        orders = client.subscription("/queue/orders")
+        for number in range(3):
+            client.message("/queue/orders", f"body {number}", confirm=True)
+            orders.get(timeout=5).ack()
+        until(lambda: len(stompy.history(client, "orders")) == 3, "three rows")
+        before = stompy.history(client, "orders", bodies=True)
+    with (
+        running_broker(store=store, policy=POLICIES) as broker,
+        stompy.connect(broker.url) as client,
+    ):
+        assert stompy.history(client, "orders", bodies=True) == before
+        client.message("/queue/orders", "later", confirm=True)
+        client.subscription("/queue/orders").get(timeout=5).ack()
+        until(lambda: len(stompy.history(client, "orders")) == 4, "the next row")
+        assert stompy.history(client, "orders").column("place") == [0, 1, 2, 3]

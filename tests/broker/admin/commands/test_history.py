@@ -24,9 +24,12 @@ POLICIES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[RunningBroker]:
-    settings = {"listen": {"port": 0}, "store": {"data": ""}, "policy": POLICIES}
+@pytest.fixture(scope="module", params=["in memory", "on disk"])
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningBroker]:
+    data = str(tmp_path_factory.mktemp("past")) if request.param == "on disk" else ""
+    settings = {"listen": {"port": 0}, "store": {"data": data}, "policy": POLICIES}
     with stompy_broker.running(settings, time=START) as broker:
         yield broker
         until(lambda: broker.connections() == 0, "the last client to go")
