@@ -131,6 +131,12 @@ def explained(admin: Observer, topic: str, size: int, **headers: str) -> dict[st
     return {"refused": answer.get("refused"), **(kept[0] if kept else {})}
 
 
+def test_they_are_a_table_of_sql(broker: RunningBroker, name: str) -> None:
+    query = "SELECT name FROM retained WHERE name LIKE ? AND persistent ORDER BY name"
+    table = broker.sql(query, [f"{name}.b%"])
+    assert table.rows == [(f"{name}.b",), (f"{name}.b.c",)]
+
+
 def test_it_is_explained(admin: Observer, name: str) -> None:
     told = explained(admin, f"{name}.a", 3, x_retain="true")
     assert told["gets"] is True

@@ -66,8 +66,8 @@ class RetainedHolder(Protocol):
         """Milliseconds since the epoch."""
         ...
 
-    def retained_queue(self) -> Queue:
-        """The queue that keeps them, made if need be."""
+    def retained_queue(self) -> Queue | None:
+        """The queue that keeps them, made if need be; None = nothing is kept."""
         ...
 
 
@@ -133,11 +133,12 @@ class RetainedMessages:
             body: of the message.
             done: called when that is safe.
         """
-        if not body and topic not in self.table.messages:
+        forgets = not body and topic not in self.table.messages
+        queue = None if forgets else self._holder.retained_queue()
+        if queue is None:
             if done is not None:
                 done()
             return
-        queue = self._holder.retained_queue()
         policy = self._holder.policies.find(DestinationKind.TOPIC, topic)
         if head.traits.persistent and not policy.persistent:
             head = MessageHead(head.block, _in_memory(head.traits))

@@ -150,8 +150,10 @@ class Router:
         """The queue of that name, made if need be; see `Registry.queue`."""
         return self.registry.queue(name, headers, capped=capped)
 
-    def retained_queue(self) -> Queue:
-        """The queue of what topics keep, made if need be."""
+    def retained_queue(self) -> Queue | None:
+        """The queue of what topics keep, made if need be; None = in a cluster there is none."""
+        if self.registry.table.others is not None:
+            return None
         return self.queues.get(RETAINED) or self.registry.add_companion(RETAINED)
 
     def queue_left(self, name: str, done: Done) -> None:
@@ -580,8 +582,8 @@ class Router:
             queues = (queue,)
         elif destination.kind is _TOPIC:
             queues = self.topics.match(destination.name)
-            if head.traits.retains:
-                queues = (*queues, self.retained_queue())
+            if head.traits.retains and (kept := self.retained_queue()) is not None:
+                queues = (*queues, kept)
         found = {queue.group: None for queue in queues if queue.is_stored}
         return [group for group in found if group.store.durable]
 

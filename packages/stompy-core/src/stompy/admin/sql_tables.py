@@ -6,7 +6,16 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
-from stompy.admin.rows import ConnectionRow, Event, Kind, QueueRow, ReaderRow, Row, SubscriptionRow
+from stompy.admin.rows import (
+    ConnectionRow,
+    Event,
+    Kind,
+    QueueRow,
+    ReaderRow,
+    RetainedRow,
+    Row,
+    SubscriptionRow,
+)
 from stompy.admin.settlements import HISTORY_COLUMNS
 from stompy.data_table import Value
 from stompy.protocol.frame import STOMPFrame
@@ -36,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "connections": Kind.CONNECTIONS,
     "subscriptions": Kind.SUBSCRIPTIONS,
     "readers": Kind.READERS,
+    "retained": Kind.RETAINED,
 }
 """The tables that are snapshots of the admin topics."""
 
@@ -50,6 +60,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "connections": _fields(ConnectionRow),
     "subscriptions": _fields(SubscriptionRow),
     "readers": _fields(ReaderRow),
+    "retained": _fields(RetainedRow),
     EVENTS: _fields(Event),
     HISTORY: HISTORY_COLUMNS,
 }
