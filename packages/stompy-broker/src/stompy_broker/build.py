@@ -81,7 +81,6 @@ MODULES = (
     "stompy_broker.session.send_routes",
     "stompy_broker.session.session",
     "stompy_broker.session.subscription",
-    "stompy_broker.session.unique_send",
     "stompy_broker.store.batch",
     "stompy_broker.store.entry_log",
     "stompy_broker.store.interface",
