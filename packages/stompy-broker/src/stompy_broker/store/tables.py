@@ -272,10 +272,12 @@ class Tables:
                 self.logs.write(connection, batch.logs, self._bodies_to_keep)
             self._name_queues(batch)
             # A message has come that has the place of one that goes; else what goes, goes last.
-            passed_on = batch.passed_on
-            self._remove([sequence for sequence in batch.removed if sequence in passed_on])
+            removed, passed_on = batch.removed, batch.passed_on
+            if passed_on:
+                self._remove([sequence for sequence in removed if sequence in passed_on])
+                removed = [sequence for sequence in removed if sequence not in passed_on]
             self._write_messages(batch)
-            self._remove([sequence for sequence in batch.removed if sequence not in passed_on])
+            self._remove(removed)
             if batch.ids or batch.dropped_ids:
                 self.duplicate_ids.write(connection, batch.ids.values(), batch.dropped_ids)
             self._write_settings(batch)
@@ -415,6 +417,7 @@ class Tables:
         state_of, queues = batch.delivery_states.get, self.queues
         received, flags, queue, of_head = 0, 0, 0, 0
         last: tuple[object, ...] = ()
+        message_id: bytes | None = None
         before, first = b"", 0  # the body of the message before, and the first one that had it
         shared: dict[int, list[int]] = {}  # places in `rows`, by the first message with a body
         for message, destination in batch.appended.items():
@@ -423,14 +426,13 @@ class Tables:
             if alike != last:
                 last, received, queue = alike, message.received_at, queues[destination]
                 flags = head.sized | head.stamped << 1 | head.priority << PRIORITY
-                of_head = checksum_of_head(
-                    queue, received, expires, flags, head.message_id, head.block
-                )
+                message_id = head.message_id
+                of_head = checksum_of_head(queue, received, expires, flags, message_id, head.block)
             now = state_of(message) or (
                 _NEW if message.redelivery is None else (*message.redelivery, 0, 0)
             )
             body = message.body or b""
-            if head.message_id is not None:
+            if message_id is not None:
                 before = b""  # it may have the place of one whose body others have yet
             elif body is not before:
                 before, first = body, sequence
@@ -444,7 +446,7 @@ class Tables:
                     *now,
                     expires,
                     flags,
-                    head.message_id,
+                    message_id,
                     head.block,
                     body,
                     checksum(of_head, sequence, body),
