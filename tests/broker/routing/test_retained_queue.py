@@ -235,6 +235,14 @@ def test_nothing_else_is_done_with_the_queue() -> None:
     assert list(router) == []
 
 
+def test_what_is_kept_went_somewhere() -> None:
+    router = Shelf(None).route()
+    keep(router, "t", "x")
+    assert router.unroutable == 0
+    keep(router, "t", "")
+    assert router.unroutable == 1
+
+
 def test_it_ends_in_its_time_and_tells_of_it_once() -> None:
     shelf = Shelf(None)
     router = shelf.route()
