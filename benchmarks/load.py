@@ -207,11 +207,14 @@ def durable(
     """One sender of persistent messages with a receipt each, at most ``window`` of them awaited.
 
     Gives two results: sending until the last receipt, and then taking the messages until the last
-    of their ACKs has been dealt with. ``extra`` are header lines for every SEND and the SUBSCRIBE,
-    ``receipts`` asks for one for each ACK.
+    of their ACKs has been dealt with. ``extra`` are header lines for every SEND and the SUBSCRIBE;
+    with ``%d`` in them, which becomes the number of the message, for SEND alone. ``receipts`` asks
+    for one for each ACK.
     """
     lines = b"%bpersistent:true\nreceipt:%%d\n" % extra
-    frames = [send_frame(destination, body, lines % i) for i in range(messages)]
+    times = lines.count(b"%d")
+    frames = [send_frame(destination, body, lines % ((i,) * times)) for i in range(messages)]
+    extra = b"" if b"%d" in extra else extra
 
     def send(sender: Peer) -> None:
         sent = answered = 0
