@@ -28,6 +28,7 @@ from stompy_broker.store.memory import MemoryStore
 
 Run = Callable[[int, int, int, bytes], load.Result]
 
+
 def in_memory(port: int, pid: int, count: int, extra: bytes) -> load.Result:
     return load.flow(port, pid, "/queue/bench", count, extra=extra)
 

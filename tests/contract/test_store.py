@@ -362,7 +362,7 @@ def test_duplicate_ids_come_back_by_sequence(shelf: Shelf):
         for sequence, value in zip((5, 1, 2**62, 3, 2), values, strict=True)
     ]
     for one in kept:
-        shelf.store.keep_id(one)
+        shelf.store.keep_id(*one)
         shelf.sync()
     shelf.reopen()
     assert contents(shelf).ids == tuple(sorted(kept, key=lambda one: one.sequence))
@@ -372,7 +372,7 @@ def test_duplicate_ids_come_back_by_sequence(shelf: Shelf):
 def test_an_id_is_kept_whatever_becomes_of_its_message(shelf: Shelf):
     message = make_message(1)
     shelf.store.append("/queue/q", message)
-    shelf.store.keep_id(stored_id(1))
+    shelf.store.keep_id(*stored_id(1))
     shelf.store.remove(message)
     shelf.store.keep_queue("q", None)
     shelf.sync()
@@ -383,11 +383,11 @@ def test_an_id_is_kept_whatever_becomes_of_its_message(shelf: Shelf):
 
 def test_ids_are_dropped_whether_they_were_written_or_not(shelf: Shelf):
     for sequence in range(1, 1000):
-        shelf.store.keep_id(stored_id(sequence))
+        shelf.store.keep_id(*stored_id(sequence))
     shelf.store.drop_ids([1, 2, 5000])
     shelf.sync()
     shelf.store.drop_ids(range(3, 500))
-    shelf.store.keep_id(stored_id(2000))
+    shelf.store.keep_id(*stored_id(2000))
     shelf.sync()
     shelf.reopen()
     contents(shelf)
@@ -399,7 +399,7 @@ def test_ids_are_dropped_whether_they_were_written_or_not(shelf: Shelf):
 
 def test_who_waits_for_an_id_waits_until_it_is_safe(shelf: Shelf):
     told: list[str] = []
-    shelf.store.keep_id(stored_id(1))
+    shelf.store.keep_id(*stored_id(1))
     shelf.store.sync(lambda: told.append("safe"))
     shelf.turns.until(lambda: told)
     shelf.reopen()
@@ -515,7 +515,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.sequence += 1
             one = stored_id(self.sequence, b"%d" % self.sequence, f"/queue/{queue}")
             self.ids.append(self.sequence)
-            self.tell(lambda shelf, one=one: shelf.store.keep_id(one))
+            self.tell(lambda shelf, one=one: shelf.store.keep_id(*one))
 
     @rule(count=st.sampled_from([1, 2, 200]))
     def drop_ids(self, count: int) -> None:

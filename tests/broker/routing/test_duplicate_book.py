@@ -6,8 +6,8 @@ from tests.support.house import Time
 
 from stompy_broker.config import BrokerConfig
 from stompy_broker.destinations.policy import Policies, Policy
-from stompy_broker.routing.duplicate_book import MOST, DuplicateBook
-from stompy_broker.store.base import StoredId
+from stompy_broker.routing.duplicate_book import DuplicateBook
+from stompy_broker.routing.duplicate_ids import MOST
 from stompy_broker.store.memory import MemoryStore
 
 WALL = 1_700_000_000_000
@@ -59,7 +59,7 @@ def test_what_a_store_has_kept_is_known_again() -> None:
     house = House()
     for number in range(30):
         house.add(f"/queue/q{number % 2}", b"%d" % number, 1000 * (number + 1))
-    house.store.keep_id(StoredId("/topic/t", 5000, b"t", WALL + 90_000, 77))
+    house.store.keep_id("/topic/t", 5000, b"t", WALL + 90_000, 77)
     other = House()
     other.store = house.store
     other.time.advance(10)

@@ -147,15 +147,18 @@ def test_the_oldest_of_all_destinations_go_first() -> None:
     every = [DuplicateIds(f"/queue/{name}", 100, 1000, store, tally) for name in range(3)]
     for number in range(1, 31):
         every[number % 3].add(b"%d" % number, number, 1, stored=False)
-        tally.bound(10)
+        tally.most = 10
+        tally.bound()
         assert tally.kept == min(number, 10)
     known = {number for number in range(1, 31) if every[number % 3].find(b"%d" % number, 0)}
     assert known == set(range(21, 31))
     every[0].clear()
-    tally.bound(2)
+    tally.most = 2
+    tally.bound()
     assert tally.kept == 2
     every[0].add(b"new", 50, 1, stored=False)
-    tally.bound(1)
+    tally.most = 1
+    tally.bound()
     assert every[0].find(b"new", 0) == 50
 
 

@@ -80,6 +80,7 @@ class MessageTraits:
         group: what it has in common with others that come in order; None = nothing.
         closes_group: whether that ends with it.
         retains: whether a topic is to keep it for who subscribes later.
+        only_once: whether nothing is unusual but that it is to be taken once.
         unusual: whether a queue or topic has to be told of something before it is published, or it
             is to be taken once.
     """
@@ -90,6 +91,7 @@ class MessageTraits:
         "expires",
         "group",
         "message_id",
+        "only_once",
         "persistent",
         "plain",
         "priority",
@@ -125,6 +127,7 @@ class MessageTraits:
         self.group = None if grouping is None else grouping[0]
         self.closes_group = grouping is not None and grouping[1]
         self.retains = retains
+        self.only_once = False
         self.unusual = self.can_expire or grouping is not None or retains
 
     @property
@@ -135,6 +138,10 @@ class MessageTraits:
 
 _SIZED: Final = MessageTraits(sized=True)
 _UNSIZED: Final = MessageTraits(sized=False)
+_SIZED_ONCE: Final = MessageTraits(sized=True)
+_UNSIZED_ONCE: Final = MessageTraits(sized=False)
+_SIZED_ONCE.unusual = _UNSIZED_ONCE.unusual = True
+_SIZED_ONCE.only_once = _UNSIZED_ONCE.only_once = True
 
 
 @mypyc_attr(acyclic=True)
@@ -209,9 +216,12 @@ class MessageHead:
         if found[-1] is not None:
             # A time that messages tell is theirs, but that they tell one they have in common; and
             # so it is with what a sender calls one, to have it taken once.
-            once = found[FOUND_AT] is not None or found[FOUND_AT + 1] is not None
-            told = found[_TOLD + 1 : -1]
-            traits = _traits_found(found[1] is not None, found[_TOLD] is not None, once, *told)
+            if found[-2] is None:
+                traits = _UNSIZED_ONCE if found[1] is None else _SIZED_ONCE
+            else:
+                once = found[FOUND_AT] is not None or found[FOUND_AT + 1] is not None
+                told = found[_TOLD + 1 : -2]
+                traits = _traits_found(found[1] is not None, found[_TOLD] is not None, once, *told)
         return MessageHead(block[_SEND:] + b"\n\n", traits)
 
     @classmethod
@@ -259,6 +269,15 @@ class MessageHead:
         lines = header_lines(kept, Version.V1_2)
         block = lines.encode("utf-8", "surrogateescape") + b"\n"
         return MessageHead(block, _traits_told("content-length" in kept, kept, message_id))
+
+    def taken_once(self) -> bool:
+        """Whether nothing is unusual but that it is to be taken once, which it forgets."""
+        traits = self.traits
+        if traits is _SIZED_ONCE:
+            self.traits = _SIZED
+        elif traits is _UNSIZED_ONCE:
+            self.traits = _UNSIZED
+        return traits.only_once
 
     def headers(self) -> dict[str, str]:
         """The headers, decoded; octets that are no UTF-8 as surrogates. Not for the hot path.
@@ -679,6 +698,7 @@ def _traits_found(sized: bool, stamped: bool, once: bool, *found: bytes | None) 
     if stamped:
         headers["timestamp"] = ""
     traits = _traits_told(sized, headers)
+    traits.only_once = once and not traits.unusual
     traits.unusual = traits.unusual or once
     return traits
 

@@ -25,9 +25,6 @@ _AT_ONCE: Final = 2000
 
 _SOON: Final = 0.01
 
-MOST: Final = 1_000_000
-"""Ids of all destinations, unless the configuration says otherwise."""
-
 
 class DuplicateBook:
     """The ids of all destinations.
@@ -42,7 +39,6 @@ class DuplicateBook:
 
     def __init__(self, clock: Clock, wall: Callable[[], int]) -> None:
         self.dropped = 0
-        self._most = MOST
         self._clock, self._wall = clock, wall
         self._tally = DuplicateTally()
         self._every: dict[str, DuplicateIds] = {}
@@ -56,12 +52,12 @@ class DuplicateBook:
     @property
     def most(self) -> int:
         """How many there may be."""
-        return self._most
+        return self._tally.most
 
     @most.setter
     def most(self, most: int) -> None:
-        self._most = most
-        self._tally.bound(most)
+        self._tally.most = most
+        self._tally.bound()
 
     def find(self, destination: str) -> DuplicateIds | None:
         """The ids of a destination, if there are any."""
@@ -95,8 +91,8 @@ class DuplicateBook:
 
     def added(self) -> None:
         """An id was added: the oldest goes if there are too many."""
-        if self._tally.kept > self._most:
-            self._tally.bound(self._most)
+        if self._tally.kept > self._tally.most:
+            self._tally.bound()
 
     def __iter__(self) -> Iterator[DuplicateIds]:
         return iter(list(self._every.values()))
@@ -131,6 +127,7 @@ class DuplicateBook:
         for destination, ids in list(self._every.items()):
             if ids.store is store:
                 ids.leave()
+                ids.known = False
                 del self._every[destination]
 
     def renew(self, policy_of: Callable[[str], Policy]) -> None:
@@ -148,6 +145,7 @@ class DuplicateBook:
             left = max(0, left - (before - len(ids)))
             ids.tell_store()
             if not len(ids) and not ids.queued:
+                ids.known = False
                 del self._every[destination]
         if self._every:
             self._timer.set(self._clock.now() + (_SOON if again else _LOOK_SECONDS))

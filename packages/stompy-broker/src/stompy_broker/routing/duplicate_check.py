@@ -18,6 +18,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.dedup_headers import QUEUED
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import when_safe
+from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.duplicate_ids import DuplicateIds
 from stompy_broker.routing.interface import (
     KEEP_GROUPS,
@@ -141,3 +142,20 @@ def drop_duplicate(ids: DuplicateIds, earlier: int, services: Services, answer: 
             )
         )
     answer(number)
+
+
+def take_simply(
+    queue: Queue, order: PublishOnce, services: Services, answer: Answered, counts: Counts
+) -> DuplicateIds | None:
+    """Do what `take_once` does, and count what is dropped.
+
+    Returns:
+        The ids of a queue that refuses nothing, for who looks at them without asking it.
+    """
+    counts.duplicates += take_once(queue, order, services, answer)
+    if queue.policy.refuses:
+        return None
+    ids = services.duplicates.find(queue.destination)
+    if ids is not None:
+        ids.stores = queue.is_stored
+    return ids

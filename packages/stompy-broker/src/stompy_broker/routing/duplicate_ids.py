@@ -17,7 +17,6 @@ import heapq
 from itertools import islice
 from typing import Final
 
-from stompy_broker.store.base import StoredId
 from stompy_broker.store.interface import MessageStore
 
 _BITS: Final = 60
@@ -33,7 +32,7 @@ _CHECK: Final = 110
 _GENERATION: Final = 5461
 """As many as fit into a dictionary of 8,192 places."""
 
-_GENERATIONS: Final = 8
+_GENERATIONS: Final = 3
 """In about so many parts a window of very many is divided."""
 
 _AHEAD: Final = 256
@@ -41,6 +40,9 @@ _AHEAD: Final = 256
 
 _BULK: Final = 256
 """So many that are known no longer are taken out of a store together."""
+
+MOST: Final = 1_000_000
+"""Ids of all destinations, unless the configuration says otherwise."""
 
 _SPARE: Final = 1024
 """So many entries of the order are worth being looked through."""
@@ -59,19 +61,20 @@ class DuplicateTally:
 
     Attributes:
         kept: how many there are.
+        most: how many there may be.
         order: a heap of destinations' ids, by the oldest one of each, or one that is older still.
     """
 
-    __slots__ = ("kept", "order")
+    __slots__ = ("kept", "most", "order")
 
     def __init__(self) -> None:
-        self.kept = 0
+        self.kept, self.most = 0, MOST
         self.order: list[tuple[int, str, DuplicateIds]] = []
 
-    def bound(self, most: int) -> None:
+    def bound(self) -> None:
         """Have the oldest ids go that are more than there may be."""
         order = self.order
-        while self.kept > most and order:
+        while self.kept > self.most and order:
             first, destination, ids = order[0]
             oldest = ids.oldest
             if not oldest:
@@ -115,6 +118,8 @@ class DuplicateIds:
         duplicates: how many messages were dropped because theirs was known.
         shown: what messages are called by clients whose sequence they do not see, by sequence.
         queued: messages with ids that are known as long as those are in the queue, by id.
+        known: whether they are those of their destination: not after all of them were forgotten.
+        stores: whether the queue stores its messages, if who takes them at once asked that.
     """
 
     __slots__ = (
@@ -126,12 +131,16 @@ class DuplicateIds:
         "_gone",
         "_key",
         "_tally",
+        "_time",
+        "_times",
         "_value",
         "destination",
         "duplicates",
+        "known",
         "queued",
         "shown",
         "store",
+        "stores",
         "ttl",
         "window",
     )
@@ -143,6 +152,8 @@ class DuplicateIds:
         self.window, self.ttl = window, ttl
         self.store = store
         self.duplicates = 0
+        self.known, self.stores = True, False
+        self._time, self._times = 0, 0  # what was the time last, and the bits that it makes
         self.shown: dict[int, int] = {}
         self.queued: dict[bytes, int] = {}
         self._tally = tally
@@ -210,6 +221,46 @@ class DuplicateIds:
         elif self._count > self.window:
             self.drop_oldest()
 
+    def take(self, value: bytes, sequence: int, now: int, *, persistent: bool) -> bool:
+        """Know an id from now on, for as long as the policy says; false: it is known already.
+
+        Args:
+            value: the id.
+            sequence: of its message.
+            now: milliseconds since the epoch.
+            persistent: whether the message is to survive, if the queue stores it.
+        """
+        self._value = value
+        self._key = key = hash(value) & _MASK
+        self._check = check = hash(value + _SALT) & _MASK
+        for ids in self._generations:
+            if key in ids:
+                if self.find(value, now):
+                    return False
+                break
+        if now != self._time:
+            self._time, self._times = now, (now + self.ttl) << _UNTIL
+        entry = check << _CHECK | self._times | sequence
+        ids = self._generations[0]
+        if len(ids) >= self._capacity:
+            ids = {}
+            self._generations.insert(0, ids)
+        tally = self._tally
+        if self.stores and persistent:
+            ids[key] = entry | _STORED
+            self.store.keep_id(self.destination, sequence, value, now + self.ttl, 0)
+        else:
+            ids[key] = entry
+        self._count = count = self._count + 1
+        tally.kept += 1
+        if count > self.window:
+            self.drop_oldest()
+        elif count == 1:
+            tally.begun(self, sequence)
+        if tally.kept > tally.most:
+            tally.bound()
+        return True
+
     def keep(self, value: bytes, sequence: int, until: int, shown: int) -> None:
         """The same, and have the store keep it.
 
@@ -220,7 +271,7 @@ class DuplicateIds:
             shown: what clients call the message; 0 = its sequence.
         """
         self.add(value, sequence, until, stored=True)
-        self.store.keep_id(StoredId(self.destination, sequence, value, until, shown))
+        self.store.keep_id(self.destination, sequence, value, until, shown)
 
     def _forget(self, ids: dict[int, int], key: int, known: int) -> None:
         del ids[key]
@@ -285,6 +336,12 @@ class DuplicateIds:
 
     def drop_oldest(self) -> None:
         """Forget the oldest id, if there is one."""
+        ahead, oldest = self._ahead, self._generations[-1]
+        if ahead:
+            key, known = ahead.pop()
+            if oldest.get(key) == known:
+                self._forget(oldest, key, known)
+                return
         known = self._oldest()
         if known:
             key, _ = self._ahead.pop()

@@ -12,7 +12,14 @@ from typing import Final
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
-from stompy_broker.dedup_headers import DEBOUNCE, DuplicateId, found_id, read_duplicate_id
+from stompy_broker.dedup_headers import (
+    DEBOUNCE,
+    FOUND_AT,
+    LONGEST,
+    DuplicateId,
+    found_id,
+    read_duplicate_id,
+)
 from stompy_broker.destinations.names import Destination, DestinationKind, plain_spelling
 from stompy_broker.destinations.policy import arguments_in
 from stompy_broker.foreign_headers import OF_SEND
@@ -273,9 +280,20 @@ class SendHandler:
             if message_head.traits.group is not None and not route.grouped:
                 check_group(destination, self._router)
                 route.grouped = True
+            if route.unique and message_head.taken_once():
+                found = head.found
+                assert found is not None
+                value = found[FOUND_AT] if found[FOUND_AT + 1] is None else None
+                if (
+                    value is not None
+                    and len(value) <= LONGEST
+                    and self._once.send_simple(route, message_head, body, head, value)
+                ):
+                    return
             once = found_id(head.found)
             if once is not None:
                 check_once(once, route, message_head, self._router)
+                route.unique = True
                 self._once.send(destination, message_head, body, once, head, receipt)
                 return
         if receipt is None:

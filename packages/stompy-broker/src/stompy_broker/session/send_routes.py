@@ -45,6 +45,7 @@ class Route:
         streams: the same, but for a look whether the queue is the stream that it is to be.
         awaited: whether requests may wait for replies that go there.
         grouped: whether a message of a group was taken before: its policy goes by groups.
+        unique: whether one with a duplicate id was taken before: it may have one.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Route:
         "simple",
         "streams",
         "text",
+        "unique",
     )
 
     def __init__(
@@ -75,7 +77,7 @@ class Route:
         self.streams = destination.stream and not special
         self.simple = destination.kind in _SHARED and not special and not destination.stream
         self.awaited = False
-        self.grouped = False
+        self.grouped = self.unique = False
 
 
 class SendRoutes:

@@ -24,6 +24,7 @@ from stompy_broker.routing.duplicate_ids import DuplicateIds
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import Outcome
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.unique_publication import publish_once
 from stompy_broker.schedules.headers import NAME
 from stompy_broker.session.context import ClientState
@@ -124,9 +125,11 @@ class UniqueSender:
     __slots__ = (
         "_awaited",
         "_flow_control",
+        "_now",
         "_receipts",
         "_refused",
         "_router",
+        "_stamp",
         "_subscriptions",
     )
 
@@ -145,6 +148,7 @@ class UniqueSender:
         self._subscriptions = subscriptions
         self._receipts = receipts
         self._refused: Refused = client.refused
+        self._stamp, self._now = b"", 0
 
     def send(
         self,
@@ -174,6 +178,48 @@ class UniqueSender:
         told: dict[str, str] = {}
         done = self._receipts.when_told(receipt, told, frame)
         self._publish(destination, head, body, once, done, done, partial(_tell, told))
+
+    def send_simple(
+        self, route: Route, head: MessageHead, body: bytes, frame: Head, value: bytes
+    ) -> bool:
+        """Publish a message that says no more than its id, to a queue that takes it at once.
+
+        Args:
+            route: where it goes; it was looked at before.
+            head: its headers.
+            body: its body.
+            frame: the frame.
+            value: its id.
+
+        Returns:
+            False: it is not so simple, and `send` has to do it.
+
+        Raises:
+            ProtocolError: it is refused at once.
+        """
+        router, destination = self._router, route.destination
+        queue = router.queues.get(destination.name) if destination.kind is _QUEUE else None
+        if queue is None or (ids := queue.unique) is None or not ids.known:
+            return False
+        number = queue.sequences.last + STEP  # which the router gives it
+        if router.stamp is not self._stamp:  # once for all of one read
+            self._stamp, self._now = router.stamp, router.wall()
+        if not ids.take(value, number, self._now, persistent=head.traits.persistent):
+            return False
+        receipt = frame.receipt
+        try:
+            if receipt is None:
+                full = router.publish(destination, head, body, None, self._refused)
+            else:
+                done = self._receipts.when_done(receipt, frame)
+                full = router.publish(destination, head, body, done, done)
+        except ProtocolError:
+            ids.forget(value, number)
+            ids.tell_store()
+            raise
+        if full is not None:
+            self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
+        return True
 
     def publication(
         self,

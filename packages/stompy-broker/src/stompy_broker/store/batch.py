@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Callback, DeliveryState, StoredId, StoredSubscription
+from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
 from stompy_broker.store.log_changes import LogChanges
 
 _PAGE = 4096
@@ -20,6 +20,9 @@ _CHANGE = 600
 
 _ENTRY = 100
 """The same of an entry of a log, of which many make one row."""
+
+IdRow = tuple[str, int, bytes, int, int]
+"""What `StoredId` has, as it is made at less cost."""
 
 _ID = 150
 """The same for a duplicate id, whose row is short and stands at the end of its table."""
@@ -72,7 +75,7 @@ class Batch:
         self.kept: dict[str, StoredSubscription | None] = {}
         self.settings: dict[str, Mapping[str, str] | None] = {}
         self.logs: LogChanges | None = None
-        self.ids: dict[int, StoredId] = {}
+        self.ids: dict[int, IdRow] = {}
         self.dropped_ids: list[int] = []
         self.marks = False
         self.waiting: list[Callback] = []

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from stompy_broker.store.base import StoredId
+from stompy_broker.store.batch import IdRow
 from stompy_broker.store.directory import translated
 from stompy_broker.store.row_statement import run_for_many
 
@@ -60,7 +61,7 @@ class DuplicateRows:
             )
 
     def write(
-        self, connection: sqlite3.Connection, kept: Iterable[StoredId], dropped: Sequence[int]
+        self, connection: sqlite3.Connection, kept: Iterable[IdRow], dropped: Sequence[int]
     ) -> None:
         """Write ids that came, and take out others, within a transaction.
 

@@ -142,8 +142,10 @@ class MessageStore:
         """Every duplicate id that survived, by sequence. Called once, before anything is told."""
         raise NotImplementedError
 
-    def keep_id(self, kept: StoredId) -> None:
-        """Keep a duplicate id, in one change with all else that this turn tells."""
+    def keep_id(
+        self, destination: str, sequence: int, value: bytes, until: int, shown: int = 0
+    ) -> None:
+        """Keep a duplicate id, in one change with all else that this turn tells; see `StoredId`."""
         raise NotImplementedError
 
     def drop_ids(self, sequences: Sequence[int]) -> None:

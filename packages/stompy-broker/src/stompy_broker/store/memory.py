@@ -124,9 +124,11 @@ class MemoryStore(MessageStore):
         """The duplicate ids that were kept and not dropped."""
         return iter([self._ids[sequence] for sequence in sorted(self._ids)])
 
-    def keep_id(self, kept: StoredId) -> None:
+    def keep_id(
+        self, destination: str, sequence: int, value: bytes, until: int, shown: int = 0
+    ) -> None:
         """Remember a duplicate id."""
-        self._ids[kept.sequence] = kept
+        self._ids[sequence] = StoredId(destination, sequence, value, until, shown)
 
     def drop_ids(self, sequences: Sequence[int]) -> None:
         """Forget duplicate ids by sequence."""

@@ -354,9 +354,11 @@ class SQLiteStore(MessageStore):
         """Every duplicate id on disk."""
         return self.tables.duplicate_ids.restore(self.tables.connection)
 
-    def keep_id(self, kept: StoredId) -> None:
+    def keep_id(
+        self, destination: str, sequence: int, value: bytes, until: int, shown: int = 0
+    ) -> None:
         """Put a duplicate id into the batch."""
-        self._batch.ids[kept.sequence] = kept
+        self._batch.ids[sequence] = (destination, sequence, value, until, shown)
         if not self._flush_is_due:
             self._flush_lazily()
 

@@ -40,7 +40,8 @@ class SendHeads(HeadCache):
             ``content-length`` and ``receipt``; their values are found as well (`Head.found`).
         unusual: names of headers that make a SEND one that is not simple.
         naming: names of headers whose value no other message has, and that the server goes by;
-            where one is empty, the SEND is not simple.
+            where one is empty, the SEND is not simple. With them there is one more of what was
+            found before the last: whether there are any of ``telling``.
     """
 
     __slots__ = ("_longest_body", "_match")
@@ -104,11 +105,13 @@ def _expression(
         ("content-length", "[0-9]{1,18}"),
         ("receipt", f"{_PLAIN}++"),
     ]
-    told = [(name, f"{_PLAIN}++") for name in naming] + [(name, f"{_PLAIN}*+") for name in telling]
     lines = [_line(group, *header) for group, header in enumerate(own, 1)]
-    more = [_line(group, *header) for group, header in enumerate(told, len(own) + 1)]
-    # The last group is empty; it tells whether there are any of these.
-    lines.append(f"(?:{'|'.join(more) or '(?!)'})()")
+    named = [_line(group, name, f"{_PLAIN}++") for group, name in enumerate(naming, len(own) + 1)]
+    after = len(own) + len(named) + 1
+    told = [_line(group, name, f"{_PLAIN}*+") for group, name in enumerate(telling, after)]
+    # The last groups are empty; they tell whether there are any that tell, and any of both.
+    some = "|".join(told) or "(?!)"
+    lines.append(f"(?:{'|'.join(named)}|(?:{some})())()" if named else f"(?:{some})()")
     known = _any_of(sorted({name for name, _ in own} | {*naming, *telling, *unusual}))
     escapes = "".join(sequence[1:] for sequence in RULES[version].decode)
     passed_on = f"(?!{known}:){_PLAIN}++:{_PLAIN}*+(?:\\\\[{re.escape(escapes)}]{_PLAIN}*+)*+"

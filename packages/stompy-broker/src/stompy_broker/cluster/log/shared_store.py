@@ -72,9 +72,11 @@ class SharedStore(MessageStore):
         ids, self._ids = self._ids, {}
         return iter([ids[sequence] for sequence in sorted(ids)])
 
-    def keep_id(self, kept: StoredId) -> None:
+    def keep_id(
+        self, destination: str, sequence: int, value: bytes, until: int, shown: int = 0
+    ) -> None:
         """Put a duplicate id into the next record."""
-        self._changes.ids[kept.sequence] = kept
+        self._changes.ids[sequence] = StoredId(destination, sequence, value, until, shown)
         if not self._flush_is_due:
             self._flush_lazily()
 

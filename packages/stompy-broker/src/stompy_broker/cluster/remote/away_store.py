@@ -80,7 +80,9 @@ class AwayStore(MessageStore):
         """Nothing was kept at this broker."""
         return iter(())
 
-    def keep_id(self, kept: StoredId) -> None:
+    def keep_id(
+        self, destination: str, sequence: int, value: bytes, until: int, shown: int = 0
+    ) -> None:
         """Leave it to the owner, which does so by itself."""
 
     def drop_ids(self, sequences: Sequence[int]) -> None:
