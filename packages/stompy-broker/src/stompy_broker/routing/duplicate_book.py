@@ -35,10 +35,12 @@ class DuplicateBook:
 
     Attributes:
         dropped: messages that were dropped because theirs was known, of all destinations.
+        simple: those of queues that need not be asked whether they take a message, by name.
     """
 
     def __init__(self, clock: Clock, wall: Callable[[], int]) -> None:
         self.dropped = 0
+        self.simple: dict[str, DuplicateIds] = {}
         self._clock, self._wall = clock, wall
         self._tally = DuplicateTally()
         self._every: dict[str, DuplicateIds] = {}

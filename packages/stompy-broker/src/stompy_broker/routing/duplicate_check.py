@@ -18,7 +18,6 @@ from stompy.errors import ProtocolError
 from stompy_broker.dedup_headers import QUEUED
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import when_safe
-from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.duplicate_ids import DuplicateIds
 from stompy_broker.routing.interface import (
     KEEP_GROUPS,
@@ -144,18 +143,14 @@ def drop_duplicate(ids: DuplicateIds, earlier: int, services: Services, answer: 
     answer(number)
 
 
-def take_simply(
-    queue: Queue, order: PublishOnce, services: Services, answer: Answered, counts: Counts
-) -> DuplicateIds | None:
-    """Do what `take_once` does, and count what is dropped.
+def take_simply(queue: Queue, order: PublishOnce, services: Services, answer: Answered) -> bool:
+    """Do what `take_once` does, and say if the queue need not be asked again.
 
-    Returns:
-        The ids of a queue that refuses nothing, for who looks at them without asking it.
+    Who publishes to a queue of this process that refuses nothing may look at the ids itself.
     """
-    counts.duplicates += take_once(queue, order, services, answer)
-    if queue.policy.refuses:
-        return None
+    dropped = take_once(queue, order, services, answer)
     ids = services.duplicates.find(queue.destination)
-    if ids is not None:
+    if ids is not None and not queue.policy.refuses:
         ids.stores = queue.is_stored
-    return ids
+        services.duplicates.simple[queue.name] = ids
+    return dropped

@@ -28,7 +28,6 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.duplicate_ids import DuplicateIds
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.message_state import MessageState
@@ -569,8 +568,6 @@ class Queue:
         unused_here: whether it lives in another broker, and nobody here needs it just now.
         delivered: deliveries so far. A topic subscription reads its own here, rather than
             count each delivery twice.
-        unique: the duplicate ids of its messages, if it takes each one at once whose id is not
-            known; None = ask it by `PublishOnce`.
     """
 
     __slots__ = ("_identity",)
@@ -626,10 +623,6 @@ class Queue:
     @property
     def unused_here(self) -> bool:  # noqa: D102
         return False
-
-    @property
-    def unique(self) -> DuplicateIds | None:  # noqa: D102
-        return None
 
     @abstractmethod
     def publish(

@@ -27,7 +27,6 @@ from stompy_broker.routing.browsing import browse
 from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.dealer import ALWAYS_SOME, Dealer
 from stompy_broker.routing.duplicate_check import take_simply
-from stompy_broker.routing.duplicate_ids import DuplicateIds
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.group_delivery import Dealt
@@ -111,14 +110,12 @@ class LocalQueue(RestorableQueue):
         "group",
         "published",
         "sequences",
-        "unique",
         "unshared",
         "watermark",
     )
 
     group: QueueGroup
     sequences: Sequences
-    unique: DuplicateIds | None
     unshared: bool
     watermark: Watermark | None
     delivered: int
@@ -152,7 +149,7 @@ class LocalQueue(RestorableQueue):
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = identity.is_special
         self._watches_backlog = volatile or durable
-        self.watermark, self.unique = parts.own, None
+        self.watermark = parts.own
         self._expiry, self._delays, self._discards = parts.expiry, parts.delays, parts.discards
         self._requeue, self._returns, self._limits = parts.requeue, parts.returns, parts.limits
         if policy.deals and not private:
@@ -480,7 +477,7 @@ class LocalQueue(RestorableQueue):
         """Carry out an order."""
         answer = done or nobody_asks
         if isinstance(order, PublishOnce):
-            self.unique = take_simply(self, order, self._services, answer, self._counts)
+            self._counts.duplicates += take_simply(self, order, self._services, answer)
         elif isinstance(order, KeepGroups | AssignGroup) and not (self.private or self._closed):
             groups = self._keep_groups()
             answer(groups.order(order) if isinstance(order, AssignGroup) else 0)
@@ -519,13 +516,15 @@ class LocalQueue(RestorableQueue):
             self._dealer.renew(policy)
         elif policy.deals and not self.private:
             self._choose()
-        self.watermark, self.unique = self._accounts.renew_mark(policy.max_bytes), None
+        self.watermark = self._accounts.renew_mark(policy.max_bytes)
+        self._services.duplicates.simple.pop(self.name, None)
 
     def _close(self) -> int:
         """End, with what is in it; gives how much waited."""
         # From now on `_take_in` turns everything away.
         self._closed = self._special = self._requeue.closed = True
         self._services.wait_times.end(self.name)
+        self._services.duplicates.simple.pop(self.name, None)
         self._services.loans.holders -= self.volatile
         if self._dealer is not None:
             self._dealer.close()

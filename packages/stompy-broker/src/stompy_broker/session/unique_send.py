@@ -129,6 +129,7 @@ class UniqueSender:
         "_receipts",
         "_refused",
         "_router",
+        "_simple",
         "_stamp",
         "_subscriptions",
     )
@@ -148,6 +149,7 @@ class UniqueSender:
         self._subscriptions = subscriptions
         self._receipts = receipts
         self._refused: Refused = client.refused
+        self._simple = router.duplicates.simple
         self._stamp, self._now = b"", 0
 
     def send(
@@ -198,8 +200,9 @@ class UniqueSender:
             ProtocolError: it is refused at once.
         """
         router, destination = self._router, route.destination
-        queue = router.queues.get(destination.name) if destination.kind is _QUEUE else None
-        if queue is None or (ids := queue.unique) is None or not ids.known:
+        name = destination.name
+        queue, ids = router.queues.get(name), self._simple.get(name)
+        if destination.kind is not _QUEUE or queue is None or ids is None or not ids.known:
             return False
         number = queue.sequences.last + STEP  # which the router gives it
         if router.stamp is not self._stamp:  # once for all of one read
