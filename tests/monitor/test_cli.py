@@ -48,7 +48,7 @@ def test_one_set_as_json_is_what_the_schema_says(broker: RunningBroker) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     snapshot = json.loads(result.stdout)
     kinds = ["queues", "topics", "connections", "subscriptions", "durable", "transactions"]
-    kinds.append("scheduled")
+    kinds += ["scheduled", "readers", "retained"]
     assert list(snapshot) == ["broker", *kinds]
     assert [(row["name"], row["ready"]) for row in snapshot["queues"]] == [("orders", 3)]
     assert len(snapshot["connections"]) == 1  # not the monitor's own

@@ -65,6 +65,7 @@ class Driver:
             "-": "minus",
             ".": "full_stop",
             ">": "greater_than_sign",
+            "=": "equals_sign",
         }
         names |= {"=": "equals_sign", "(": "left_parenthesis", "_": "underscore"}
         await self.press(*(names.get(char, char) for char in text))

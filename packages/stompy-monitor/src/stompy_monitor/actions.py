@@ -169,6 +169,17 @@ PURGE = Action(
     {"queues": ("queue.purge", _queue)},
     destroys=True,
 )
+
+
+def _reader(row: Row, _: str) -> dict[str, object]:
+    return {"stream": row.told("stream"), "name": row.told("name")}
+
+
+def _place(row: Row, text: str) -> dict[str, object]:
+    """Where a reader is to go on; without words, where it is."""
+    return {**_reader(row, ""), "offset": text or f"offset={int(row.number('place'))}"}
+
+
 DELETE = Action(
     "delete",
     "D",
@@ -179,6 +190,8 @@ DELETE = Action(
         "durable": ("durable.delete", lambda row, _: {"name": row.told("name")}),
         "messages": ("message.delete", _gone),
         "dead": ("message.delete", _gone),
+        "readers": ("stream.forget", _reader),
+        "retained": ("retained.delete", lambda row, _: {"topics": [row.told("destination")]}),
     },
     destroys=True,
     admin_for=frozenset(("queues", "durable")),
@@ -208,6 +221,16 @@ RESCHEDULE = Action(
     asks={"scheduled": "when: 2027-01-01 09:00, or 2h from now"},
 )
 FIRE = Action("fire", "R", "now", "Send now", {"scheduled": _NOW})
+_ELSEWHERE = ("stream.seek", _place)
+
+SEEK = Action(
+    "seek",
+    "M",
+    "read from",
+    "Read on from",
+    {"readers": _ELSEWHERE},
+    asks={"readers": "from where: first, last, next, offset=17, age=1h or last=100"},
+)
 END = Action("end", "X", "end", "End", {"scheduled": _ENDED})
 MOVE = Action(
     "move",
@@ -219,6 +242,7 @@ MOVE = Action(
         "messages": ("message.move", _to),
         "dead": ("message.move", _to),
         "scheduled": _LATER,
+        "readers": _ELSEWHERE,
     },
     asks=dict.fromkeys(("queues", "messages", "dead"), "to which queue"),
     batched=True,
@@ -254,7 +278,9 @@ ACTIONS = (PURGE, DELETE, MOVE, RETRY, PAUSE, CLOSE)
 """By key; `RESUME` takes the place of `PAUSE` for a queue that is paused, and so on."""
 
 _OF_SCHEDULES = {MOVE.name: RESCHEDULE, RETRY.name: FIRE, CLOSE.name: END}
-BOUND_AS = {RESUME.name: PAUSE.name} | {a.name: name for name, a in _OF_SCHEDULES.items()}
+BOUND_AS = {RESUME.name: PAUSE.name, SEEK.name: MOVE.name} | {
+    action.name: name for name, action in _OF_SCHEDULES.items()
+}
 """The name under which a key is bound, where several actions share one."""
 
 _NOUNS = {
@@ -266,13 +292,17 @@ _NOUNS = {
     "transactions": "transaction",
     "durable": "durable subscription",
     "scheduled": "schedule",
+    "readers": "reader",
+    "retained": "retained message",
 }
 
 
 def chosen(action: Action, row: Row) -> Action:
-    """The action for this row: a paused queue is resumed, a schedule moved in time."""
+    """The action for this row: a paused queue is resumed, a schedule or a reader moved in time."""
     if row.kind == "scheduled":
         return _OF_SCHEDULES.get(action.name, action)
+    if row.kind == "readers" and action is MOVE:
+        return SEEK
     paused = row.value("paused") or row.value("intake_paused")
     return RESUME if action is PAUSE and paused else action
 
@@ -321,6 +351,8 @@ def name_of(row: Row) -> str:
         return f"{row.text('id')} of {row.text('client')}"
     if kind == "scheduled":
         return f"{row.text('job_id')} to {row.text('destination')}"
+    if kind == "readers":
+        return f"{row.text('name') or row.text('subscription')} of {row.text('stream')}"
     return row.text("name") or row.key
 
 
@@ -337,9 +369,28 @@ def title(action: Action, rows: Sequence[Row]) -> str:
     return f"{verb} {len(rows)} {_NOUNS[rows[0].kind]}s"
 
 
+_QUESTIONS: Mapping[tuple[str, str], str] = {
+    (FIRE.name, "scheduled"): "Its message comes now. What comes again and again also comes when "
+    "it is due.",
+    (RESCHEDULE.name, "scheduled"): "Its message comes at that time instead; what comes again goes "
+    "on from there.",
+    (END.name, "scheduled"): "What has not come yet never will. This cannot be undone.",
+    (SEEK.name, "readers"): "It goes on there: messages before that are left out, those behind it "
+    "come again.",
+    (DELETE.name, "readers"): "Its place is kept no more: who reads under that name begins anew.",
+    (DELETE.name, "retained"): "Who subscribes later gets it no more. Nobody is told of it.",
+    (CLOSE.name, "connections"): "It is told the reason; its unacknowledged messages go to others.",
+    (CLOSE.name, "subscriptions"): "Its unacknowledged messages go to others; its client stays.",
+    (CLOSE.name, "transactions"): "Nothing that it holds will happen; the connection stays.",
+}
+"""What would happen, by action and kind, where no number of messages has to do with it."""
+
+
 def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
     """What would happen, in words."""
     kind = rows[0].kind
+    if said := _QUESTIONS.get((action.name, kind)):
+        return said
     here = "" if len(rows) == 1 else f" in {len(rows)} {_NOUNS[kind]}s"
     messages = "1 message" if count == 1 else f"{count:,} messages" if count is not None else "all"
     unacked = sum(int(row.number("unacked")) for row in rows)
@@ -356,16 +407,7 @@ def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
         return f"{messages}{here} will move to the queue below, in their order."
     if action is RETRY:
         return f"{messages}{here} will go back to the queues where they died."
-    if action is FIRE:
-        return "Its message comes now. What comes again and again also comes when it is due."
-    if action is RESCHEDULE:
-        return "Its message comes at that time instead; what comes again goes on from there."
-    return {
-        "scheduled": "What has not come yet never will. This cannot be undone.",
-        "connections": "It is told the reason; its unacknowledged messages go to others.",
-        "subscriptions": "Its unacknowledged messages go to others; the connection stays.",
-        "transactions": "Nothing that it holds will happen; the connection stays.",
-    }.get(kind, "")
+    return ""
 
 
 def past(action: Action, rows: Sequence[Row]) -> str:
@@ -379,6 +421,7 @@ def past(action: Action, rows: Sequence[Row]) -> str:
         RETRY.name: "retried",
         FIRE.name: "sent",
         RESCHEDULE.name: "rescheduled",
+        SEEK.name: "moved",
         END.name: "ended",
         CLOSE.name: "aborted" if rows[0].kind == "transactions" else "closed",
     }[action.name]

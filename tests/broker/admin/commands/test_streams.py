@@ -178,6 +178,18 @@ def test_forgetting_a_place(admin: Observer, stream: str, reader: Peer) -> None:
     fails(Code.NOT_FOUND, admin.ask, "stream.forget", **about)
 
 
+def test_nothing_is_left_of_one_that_was_moved_while_it_was_away(
+    admin: Observer, stream: str, reader: Peer
+) -> None:
+    about: dict[str, Any] = {"stream": stream, "name": "ann"}
+    reader.send("UNSUBSCRIBE\nid:0\nreceipt:u\n\n\0")
+    while reader.read().command != "RECEIPT":
+        pass
+    admin.ask("stream.seek", **about, offset="offset=3")
+    assert admin.ask("stream.forget", **about)["forgotten"] == 1
+    assert admin.ask("stream.info", stream=stream)["readers"] == []
+
+
 def test_each_leaves_an_event(admin: Observer, stream: str, reader: Peer) -> None:
     admin.peer.send("SUBSCRIBE\nid:events\ndestination:/topic/$SYS.event.stream.>\nack:auto\n\n\0")
     admin.ask("stream.truncate", stream=stream, before=1)

@@ -327,7 +327,10 @@ class StreamReaders(ReaderOwner):
         if reader is not None:
             if reader.consumers or reader.unacked:
                 return None
-            del self.by_name[name], self._by_number[reader.number]
+            del self.by_name[name]
+            # It may be there under the numbers of several consumers that have left.
+            for number in [number for number, one in self._by_number.items() if one is reader]:
+                del self._by_number[number]
             self._count(reader)
             reader.close()
         if name not in self._kept:

@@ -71,8 +71,14 @@ class Rule:
     fades: bool = False
 
 
+def _stays(row: Row) -> bool:
+    """Whether what is in a queue is meant to stay there, also when everybody has read it."""
+    return row.value("type") == "stream" or bool(row.value("non_destructive"))
+
+
 def _no_consumer(row: Row) -> float:
-    return row.number("ready") > 0 and row.value("consumers") == 0 and not row.value("dlq_of")
+    waits = row.number("ready") > 0 and not row.value("dlq_of") and not _stays(row)
+    return waits and row.value("consumers") == 0
 
 
 def _unmatched(row: Row) -> bool:
@@ -87,7 +93,7 @@ def _without_consumer_since(row: Row) -> float | None:
 
 def _waiting(row: Row) -> float:
     # Dead letters wait for somebody to come; that is no news.
-    return 0 if row.value("dlq_of") else row.number("oldest_ms")
+    return 0 if row.value("dlq_of") or _stays(row) else row.number("oldest_ms")
 
 
 def _dead_letters(row: Row) -> float:
@@ -95,7 +101,7 @@ def _dead_letters(row: Row) -> float:
 
 
 def _growing(row: Row) -> float:
-    if row.history is None or row.value("dlq_of") or not row.number("ready"):
+    if row.history is None or row.value("dlq_of") or not row.number("ready") or _stays(row):
         return 0
     row.history.fill(row.row_set.version)
     return grows_steadily(row.history.latest(0, samples_of(row, _MINUTE)))
@@ -114,6 +120,8 @@ _LIMITS = (
 
 
 def _limit_share(row: Row) -> float:
+    if _stays(row):
+        return 0  # it is meant to be full: the oldest messages make room
     most = 0.0
     for name, used in _LIMITS:
         limit = row.number(name)

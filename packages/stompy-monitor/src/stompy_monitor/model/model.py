@@ -23,6 +23,8 @@ KINDS = (
     "durable",
     "transactions",
     "scheduled",
+    "readers",
+    "retained",
 )
 """The kinds that come as rows."""
 

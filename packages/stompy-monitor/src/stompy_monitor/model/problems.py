@@ -21,6 +21,7 @@ _PLURALS = {
     "transactions": "transactions",
     "topics": "topics",
     "scheduled": "schedules",
+    "readers": "readers of streams",
     "durable": "durable subscriptions",
     "cluster": "parts of the cluster",
 }

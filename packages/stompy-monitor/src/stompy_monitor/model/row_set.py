@@ -31,6 +31,7 @@ RATES = {
     "connections": {"in": "in_msgs", "out": "out_msgs"},
     "subscriptions": {"out": "delivered", "ack": "acked"},
     "cluster": {"in": "in_msgs", "out": "out_msgs"},
+    "readers": {"out": "delivered", "ack": "acked"},
 }
 """Rates by kind, and the counters that they come from."""
 
@@ -53,6 +54,8 @@ HAYSTACK = {
     "transactions": ("id", "transaction", "connection", "client", "user"),
     "durable": ("name", "destination"),
     "scheduled": ("destination", "job_id", "cron"),
+    "readers": ("stream", "name", "subscription", "selector"),
+    "retained": ("name", "message_id"),
     "cluster": ("what", "name", "owner", "state", "address"),
     "dead": ("queue", "origin", "reason"),
     "events": ("type", "who", "connection", "user", "subject", "reason"),
@@ -170,6 +173,8 @@ class Row:
             return f"{self.text('transaction') or self.key} of {self.text('client')}"
         if kind == "scheduled":
             return f"{self.text('job_id')} to {self.text('destination')}"
+        if kind == "readers":
+            return f"{self.text('name') or self.text('subscription')} of {self.text('stream')}"
         if kind == "cluster":
             return f"{self.text('what')} {self.text('name')}"
         if kind == "dead":

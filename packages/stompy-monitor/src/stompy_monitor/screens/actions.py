@@ -156,7 +156,7 @@ class RowActions:
             title.split()[0],
             asks=action.asks.get(rows[0].kind, ""),
             must_type=acts.to_type(rows) if sure else "",
-            needs_text=action in (acts.MOVE, acts.RESCHEDULE),
+            needs_text=action in (acts.MOVE, acts.RESCHEDULE, acts.SEEK),
             preview=preview,
         )
 

@@ -25,6 +25,7 @@ from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.table import jumps_from
 from stompy_monitor.tables import details
+from stompy_monitor.tables.related import related_to
 from stompy_monitor.tables.view_state import ViewState
 from stompy_monitor.widgets.bars import MUTED, Part
 from stompy_monitor.widgets.charts import Chart
@@ -79,7 +80,8 @@ class DetailScreen(MonitorScreen):
             waiting = Chart("Waiting", formats.number, names, ascii_only=ascii_only, id="waiting")
             yield waiting
         tables = []
-        for number, related in enumerate(details.RELATED.get(self.kind, ())):
+        self._related = related_to(self.kind, self._row)
+        for number, related in enumerate(self._related):
             view_state = ViewState(related.view)
             if self._row is not None:
                 view_state.scope = related.belongs(self._row)
@@ -130,7 +132,7 @@ class DetailScreen(MonitorScreen):
                 chart.draw(values(self._row, "in"), values(self._row, "out"))
                 waiting = self.query_one("#waiting", Chart)
                 waiting.draw(values(self._row, "ready"), values(self._row, "unacked"))
-        for number, related in enumerate(details.RELATED.get(self.kind, ())):
+        for number, related in enumerate(self._related):
             table = self.query_one(f"#related-{number}", RowTable)
             table.view_state.show_own = True
             table.show(model, model.row_sets[related.view.kind], now)

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from stompy.admin import KEYS, Kind
 from stompy_monitor.model.row_set import Envelope
 
 FORMAT = 1
@@ -87,7 +88,7 @@ class Recorder:
         known = self._rows.setdefault(kind, {})
         for key in head.get("removed") or ():
             known.pop(str(key), None)
-        key_at = _key_index(kind, head["fields"])
+        key_at = head["fields"].index(KEYS[Kind(kind)])
         rows = []
         data: Any = envelope.get("data")
         for values in data:
@@ -136,11 +137,6 @@ def _difference(key: str, before: list[Any] | None, now: list[Any]) -> object:
         str(n): new for n, (old, new) in enumerate(zip(before, now, strict=True)) if old != new
     }
     return now if len(changes) * 2 > len(now) else {"k": key, **changes}
-
-
-def _key_index(kind: str, fields: list[str]) -> int:
-    name = "name" if "name" in fields and kind in ("queues", "topics", "durable") else "id"
-    return fields.index(name)
 
 
 def _at(envelope: Envelope) -> float:
@@ -277,7 +273,7 @@ def _restored(envelope: dict[str, Any], rows: dict[str, dict[str, list[Any]]]) -
     if envelope.get("base") is None and envelope.get("page", 1) == 1:
         rows[kind] = {}
     known = rows.setdefault(kind, {})
-    key_at = _key_index(kind, envelope["fields"])
+    key_at = envelope["fields"].index(KEYS[Kind(kind)])
     data = []
     for row in envelope["rows"]:
         if isinstance(row, dict):

@@ -89,8 +89,13 @@ QUEUES: Final = View(
         c.count("delayed", "DELAYED", _W),
         c.count("scheduled", "SCHED", _W),
         c.count("groups", "GROUPS", _W),
+        c.count("readers", "READERS", _W),
         c.trouble("unmatched", "UNMATCHED", _W),
         c.trouble("dropped", "DROPPED", _C),
+        c.text("type", "TYPE", 7, _C),
+        c.count("next_offset", "NEXT", _C),
+        c.count("replaced", "REPLACED", _C),
+        c.count("keys", "KEYS", _C),
         c.count("removed", "REMOVED", _C),
         c.flag("durable", "DURABLE", _C),
         c.flag("auto_delete", "AUTO", _C),
@@ -141,6 +146,7 @@ TOPICS: Final = View(
         c.rate("out", "OUT/s", _A),
         c.count("in_msgs", "IN", _N, 8),
         c.count("out_msgs", "OUT", _N, 8),
+        c.size("retained", "RETAINED", _W),
         c.instant("last_in_at", "LAST IN", _N),
     ),
     (("in", True),),
@@ -299,6 +305,56 @@ SCHEDULED: Final = View(
     "nothing is to come later; try: stompy send /queue/hello hi --delay 15m",
 )
 
+READERS: Final = View(
+    "readers",
+    "Readers",
+    "readers",
+    "",
+    (
+        c.mark(),
+        c.text("stream", "STREAM", 0, _A),
+        c.text("name", "READER", 20, _A),
+        c.broker(),
+        c.text("subscription", "SUB", 8, _N),
+        c.count("consumers", "CONS", _N, 5),
+        c.count("place", "NEXT", _A),
+        c.count("kept", "KEPT", _N),
+        c.count("lag", "LAG", _A),
+        c.age("behind_ms", "BEHIND", _A),
+        c.rate("out", "OUT/s", _A),
+        c.rate("ack", "ACK/s", _W),
+        c.count("unacked", "UNACKED", _A),
+        c.count("waiting", "REFUSED", _N),
+        c.trouble("nacked", "NACKED", _W),
+        c.trouble("redelivered", "REDEL", _W),
+        c.text("selector", "SELECTOR", 24, _W),
+        c.text("active", "ACTIVE", 8, _C),
+        c.count("settled", "SETTLED", _C),
+        c.count("delivered", "DELIVERED", _C),
+    ),
+    (("lag", True),),
+    "nobody reads a stream; try: stompy listen /stream/hello --offset first",
+)
+
+RETAINED: Final = View(
+    "retained",
+    "Retained",
+    "retained",
+    "",
+    (
+        c.mark(),
+        c.text("name", "TOPIC", 0, _A),
+        c.broker(),
+        c.size("size", "SIZE", _A),
+        c.age("received_ms", "AGE", _A),
+        c.date("expires_at", "EXPIRES", _N),
+        c.flag("persistent", "ON DISK", _N),
+        c.text("message_id", "MESSAGE", 24, _W),
+    ),
+    (("name", False),),
+    "no topic keeps a message for who subscribes later",
+)
+
 EVENTS: Final = View(
     "events",
     "Events",
@@ -385,6 +441,8 @@ TABLES: Final = (
     TRANSACTIONS,
     EVENTS,
     SCHEDULED,
+    READERS,
+    RETAINED,
     CLUSTER,
 )
 BY_NAME: Final = {view.name: view for view in TABLES}

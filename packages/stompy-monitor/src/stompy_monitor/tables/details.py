@@ -3,122 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from stompy_monitor.model import formats
 from stompy_monitor.model.escape import safe
-from stompy_monitor.model.model import SUBJECTS
 from stompy_monitor.model.row_set import Row
-from stompy_monitor.tables import definitions
 from stompy_monitor.tables.columns import recurrence_of, turn_of
-from stompy_monitor.tables.definitions import View
 
 Fact = tuple[str, str]
 
-
-@dataclass(frozen=True)
-class Related:
-    """A table beside the facts.
-
-    Attributes:
-        title: over it.
-        view: its columns.
-        belongs: given the row, which others belong to it.
-    """
-
-    title: str
-    view: View
-    belongs: Callable[[Row], Callable[[Row], bool]]
-
-
-def _where(name: str, of: str) -> Callable[[Row], Callable[[Row], bool]]:
-    """The rows whose field ``name`` is the ``of`` of this one."""
-
-    def belongs(row: Row) -> Callable[[Row], bool]:
-        wanted = row.value(of)
-        return lambda other: other.value(name) == wanted
-
-    return belongs
-
-
-def _event_about(row: Row) -> Callable[[Row], bool]:
-    wanted = row.text("id") or row.text("destination")
-
-    def names_it(event: Row) -> bool:
-        whole = event.value("detail")
-        subjects = [whole.get(name) for name in SUBJECTS] if isinstance(whole, dict) else []
-        return wanted == event.text("connection") or wanted in subjects
-
-    return names_it
-
-
-def _of_topic(row: Row) -> Callable[[Row], bool]:
-    """The subscriptions that get what is published to a topic, by pattern too."""
-    words = row.key.split(".")
-    return lambda other: _fits(other.text("destination").removeprefix("/topic/").split("."), words)
-
-
-def _fits(pattern: list[str], words: list[str]) -> bool:
-    for number, part in enumerate(pattern):
-        if part in (">", "#"):
-            return True
-        if number >= len(words) or part not in ("*", words[number]):
-            return False
-    return len(pattern) == len(words)
-
-
-def _queues_of(row: Row) -> Callable[[Row], bool]:
-    """The queues that a member owns, or that are in a group."""
-    if row.value("what") == "group":
-        return lambda other: other.text("group") == row.text("name")
-    return _at_broker(row)
-
-
-def _at_broker(row: Row) -> Callable[[Row], bool]:
-    name = row.value("name") if row.value("what") == "member" else None
-    return lambda other: name is not None and other.value("broker") == name
-
-
-def _connections_of(row: Row) -> Callable[[Row], bool]:
-    return _at_broker(row)
-
-
-def _events_at(row: Row) -> Callable[[Row], bool]:
-    """What happened to a member itself."""
-    is_there = _at_broker(row)
-    return lambda event: _of_the_broker(event) and is_there(event)
-
-
-def _of_the_broker(event: Row) -> bool:
-    return event.text("type").startswith(("broker.", "auth.", "admin."))
-
-
-RELATED: dict[str, tuple[Related, ...]] = {
-    "queues": (
-        Related("Consumers", definitions.SUBSCRIPTIONS, _where("destination", "destination")),
-        Related("Events", definitions.EVENTS, _event_about),
-    ),
-    "topics": (
-        Related("Subscribers", definitions.SUBSCRIPTIONS, _of_topic),
-        Related("Durable subscriptions", definitions.DURABLE, _of_topic),
-    ),
-    "cluster": (
-        Related("Queues", definitions.QUEUES, _queues_of),
-        Related("Connections", definitions.CONNECTIONS, _connections_of),
-        Related("Events", definitions.EVENTS, _events_at),
-    ),
-    "broker": (Related("Events", definitions.EVENTS, lambda row: _of_the_broker),),
-    "connections": (
-        Related("Subscriptions", definitions.SUBSCRIPTIONS, _where("connection", "id")),
-        Related("Transactions", definitions.TRANSACTIONS, _where("connection", "id")),
-        Related("Events", definitions.EVENTS, _event_about),
-    ),
-    "subscriptions": (Related("Events", definitions.EVENTS, _event_about),),
-    "durable": (Related("Subscribers", definitions.SUBSCRIPTIONS, _where("durable_name", "name")),),
-    "scheduled": (Related("Events", definitions.EVENTS, _event_about),),
-    "transactions": (Related("Events", definitions.EVENTS, _event_about),),
-}
-"""The tables of each kind of detail."""
+_RARE = frozenset(("offsets", "replaced", "last value of", "duplicates"))
+"""Facts of some queues only, for which there is no room where they say nothing."""
+_NONE = (formats.UNKNOWN, "0")
 
 
 def facts(row: Row) -> list[Fact]:
@@ -126,7 +21,8 @@ def facts(row: Row) -> list[Fact]:
     told = _FACTS.get(row.kind)
     if told is None:
         return [(name, _plain(value)) for name, value in row.as_dict().items() if name != "detail"]
-    return [(label, show(row)) for label, show in told]
+    shown = [(label, show(row)) for label, show in told]
+    return [(label, words) for label, words in shown if label not in _RARE or words not in _NONE]
 
 
 def group_lines(told: Mapping[str, object]) -> str:
@@ -313,6 +209,19 @@ def _event_detail(row: Row) -> str:
     return "\n".join(f"{name}: {_plain(value)}" for name, value in told.items()) or formats.UNKNOWN
 
 
+def _offsets(row: Row) -> str:
+    """What a stream has, and who reads it."""
+    if row.value("type") != "stream":
+        return formats.UNKNOWN
+    first, end = int(row.number("first_offset")), int(row.number("next_offset"))
+    return f"{first:,} to {end - 1:,}, {int(row.number('readers')):,} readers"
+
+
+def _last_values(row: Row) -> str:
+    key = row.text("last_value_key")
+    return f"{key}, {int(row.number('keys')):,} keys" if key else formats.UNKNOWN
+
+
 _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
     "queues": (
         ("destination", _text("destination")),
@@ -327,6 +236,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("oldest", _age("oldest_ms")),
         ("drains in", _drain),
         ("consumers", _number("consumers")),
+        ("offsets", _offsets),
         ("none since", _moment("idle_at")),
         ("came in", _number("in_msgs")),
         ("delivered", _number("out_msgs")),
@@ -337,6 +247,9 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("expired", _number("expired")),
         ("dropped", _number("dropped")),
         ("unmatched", _number("unmatched")),
+        ("replaced", _number("replaced")),
+        ("last value of", _last_values),
+        ("duplicates", _number("duplicates")),
         ("taken out", _number("removed")),
         ("durable", _text("durable")),
         ("auto-delete", _text("auto_delete")),
@@ -524,6 +437,35 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("message", _text("message_id")),
         ("size", _size("bytes")),
         ("sent", _moment("sent_at")),
+    ),
+    "readers": (
+        ("stream", _text("stream")),
+        ("reader", _text("name")),
+        ("subscription", _text("subscription")),
+        ("consumers", _number("consumers")),
+        ("active", _text("active")),
+        ("next", _number("place")),
+        ("settled", _number("settled")),
+        ("kept", _number("kept")),
+        ("lag", _number("lag")),
+        ("behind", _age("behind_ms")),
+        ("unacked", _number("unacked")),
+        ("come again", _number("waiting")),
+        ("delivered", _number("delivered")),
+        ("redelivered", _number("redelivered")),
+        ("acked", _number("acked")),
+        ("nacked", _number("nacked")),
+        ("selector", _text("selector")),
+        ("filters", _text("filters")),
+    ),
+    "retained": (
+        ("topic", _text("name")),
+        ("message", _text("message_id")),
+        ("size", _size("size")),
+        ("came", _moment("received_at")),
+        ("age", _age("received_ms")),
+        ("ends", _moment("expires_at")),
+        ("on disk", _text("persistent")),
     ),
     "transactions": (
         ("id", _text("id")),

@@ -26,6 +26,8 @@ KINDS = {
     "transaction": "transactions",
     "durable": "durable",
     "schedule": "scheduled",
+    "reader": "readers",
+    "retained": "retained",
     "broker": "broker",
     "cluster": "cluster",
 }
