@@ -77,7 +77,7 @@ def test_both_formats_are_read_by_the_parsers_of_prometheus(
     expected |= {f"stompy_queue_{name}" for name in (*GAUGES, *more)}
     expected |= {"stompy_connections", "stompy_memory_bytes", "stompy_alarm"}
     expected |= {"stompy_stream_lag_messages", "stompy_stream_lag_seconds"}
-    expected |= {"stompy_retained_messages", "stompy_retained_bytes"}
+    expected |= {"stompy_retained_messages", "stompy_retained_bytes", "stompy_duplicate_ids"}
     expected |= {"stompy_history_records", "stompy_history_bytes"}
     expected |= {"stompy_loop_lag_seconds", "process_cpu_seconds", "process_resident_memory_bytes"}
     expected |= {"process_open_fds", "process_max_fds", "process_threads"}
