@@ -88,7 +88,7 @@ heads = st.builds(
     ),
 )
 pasts = st.none() | st.builds(Redelivery, small, small)
-terms = st.builds(Terms, st.text(max_size=20))
+terms = st.builds(Terms, st.text(max_size=20), reading=st.none())
 rejections = st.none() | st.builds(
     Rejection,
     st.booleans(),

@@ -59,8 +59,11 @@ def error_of(row: list[Any]) -> ProtocolError:
 
 
 def terms_row(terms: Terms) -> list[object]:
-    """What a consumer asks as a row of JSON; one that asks nothing has none."""
-    return [] if terms == PLAIN else list(terms)
+    """What a consumer asks as a row of JSON; one that asks nothing has none.
+
+    Of a stream it asks nothing: a cluster has none.
+    """
+    return [] if terms == PLAIN else list(terms._replace(reading=None))
 
 
 def terms_of(row: list[Any]) -> Terms:
