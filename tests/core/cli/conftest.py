@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 import stompy_broker
+from stompy.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +18,18 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def broker() -> Iterator[stompy_broker.RunningBroker]:
     with stompy_broker.running() as broker:
         yield broker
+
+
+@pytest.fixture
+def run(
+    broker: stompy_broker.RunningBroker, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, list[str], str]]:
+    """Run a command at the broker: its exit code, the lines of its output, and what it said."""
+
+    def run(*arguments: str) -> tuple[int, list[str], str]:
+        capsys.readouterr()
+        code = main([*arguments, "--url", broker.url])
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return run

@@ -9,23 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.wire import unique, until
 
-from stompy.cli import main
-
 
 @pytest.fixture
 def queue() -> str:
     return f"/queue/{unique()}"
-
-
-@pytest.fixture
-def run(broker, capsys):
-    def run(*arguments: str) -> tuple[int, list[str], str]:
-        capsys.readouterr()
-        code = main([*arguments, "--url", broker.url])
-        out, err = capsys.readouterr()
-        return code, out.splitlines(), err
-
-    return run
 
 
 @pytest.fixture

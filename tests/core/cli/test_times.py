@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stompy.cli.times import moment, span
+from stompy.cli.times import moment, span, start
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,27 @@ def test_moments() -> None:
     for text in ("tomorrow", "", "2027-13-01", "09:00"):
         with pytest.raises(argparse.ArgumentTypeError):
             moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("first", "first"),
+        ("next", "next"),
+        ("first-unread", "first-unread"),
+        ("17", 17),
+        ("-5", -5),
+        ("last=5", "last=5"),
+        ("age=2h", "age=2h"),
+        ("timestamp=1700000000", "timestamp=1700000000"),
+        ("2027-01-01T09:00+01:00", datetime(2027, 1, 1, 8, tzinfo=UTC)),
+    ],
+)
+def test_places_in_a_stream(text: str, expected: object) -> None:
+    assert start(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "begin", "1.5", "--5", "age=", "age=1 h", "pages=3", "09:00"])
+def test_what_is_no_place(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not first"):
+        start(text)

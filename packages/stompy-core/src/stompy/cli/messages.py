@@ -32,7 +32,7 @@ from stompy.cli.options import (
     tell,
 )
 from stompy.cli.output import Output
-from stompy.cli.times import moment, span
+from stompy.cli.times import moment, span, start
 from stompy.errors import NoResponders, RequestRejected, STOMPConnectionError, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import Version
@@ -58,6 +58,8 @@ examples:
   stompy send /queue/reminders "Call Ann" --delay 15m
   stompy send /queue/reports weekly --cron "0 9 * * mon" --zone Europe/Berlin --schedule-id weekly
   stompy send /queue/orders "1 spoon" --group customer-7
+  stompy send /queue/orders "1 spoon" --dedup order-4711
+  stompy send /topic/home.kitchen 21.5 --retain
 
 With --delay, --at, --cron or --every the message waits at the broker; stompy schedules shows what
 waits, and ends it. A time of --at is by this machine's clock, unless it has a zone with it.
@@ -70,10 +72,13 @@ examples:
   stompy listen /topic/log | grep ERROR
   stompy listen /queue/paint --selector "color = 'red' AND litres >= 2.5"
   stompy listen /queue/ledger --single-active
+  stompy listen /stream/readings --offset first --filter kitchen
+  stompy listen /stream/orders --reader billing --offset first
   stompy listen /queue/jobs -n 10 --timeout 5 --format json > jobs.jsonl
 
 A message is acknowledged when it has been written, so what this command did not write stays with
-the broker. With --ack auto the broker forgets what it has sent.
+the broker. With --ack auto the broker forgets what it has sent. What is read from a stream stays in
+it; with --reader the broker keeps the place, and --offset counts for the first time only.
 """
 
 _REQUEST_DETAILS = """\
@@ -101,6 +106,7 @@ def add_to(commands: Commands) -> None:
     )
     _add_timeout(send, "for a receipt (default: 10)", 10.0)
     _add_later(send)
+    _add_kept(send)
 
     listen = add_command(commands, "listen", _listen, "receive messages", _LISTEN_DETAILS)
     add_destination(listen)
@@ -113,6 +119,7 @@ def add_to(commands: Commands) -> None:
     )
     add_selector(listen)
     _add_turns(listen)
+    _add_reading(listen)
     _add_timeout(listen, "end when nothing came for S seconds", None)
     add_format(listen)
     listen.add_argument(
@@ -164,7 +171,27 @@ def _add_later(send: argparse.ArgumentParser) -> None:
     )
 
 
-_LATER = ("delay", "at", "cron", "zone", "every", "times", "schedule_id", "group", "close_group")
+def _add_kept(send: argparse.ArgumentParser) -> None:
+    """What the broker remembers of a message."""
+    kept = send.add_argument_group("what the broker remembers")
+    kept.add_argument(
+        "--dedup", metavar="ID", help="drop it if a message with that id was sent there before"
+    )
+    kept.add_argument(
+        "--retain",
+        action="store_true",
+        help="the topic keeps it for who subscribes later; an empty body: keeps nothing",
+    )
+    kept.add_argument(
+        "--filter-value", metavar="VALUE", help="to a stream: readers choose by it (--filter)"
+    )
+
+
+_SAID = (
+    *("delay", "at", "cron", "zone", "every", "times", "schedule_id", "group", "close_group"),
+    *("dedup", "retain", "filter_value"),
+)
+"""What send may say of a message beside its headers."""
 
 
 def _add_turns(listen: argparse.ArgumentParser) -> None:
@@ -179,6 +206,34 @@ def _add_turns(listen: argparse.ArgumentParser) -> None:
         "--single-active",
         action="store_true",
         help="of all who say so one gets everything, and the others stand by",
+    )
+
+
+def _add_reading(listen: argparse.ArgumentParser) -> None:
+    """Where and what of a stream is read, and what a topic keeps."""
+    listen.add_argument(
+        "--offset",
+        metavar="WHERE",
+        type=start,
+        help="of a stream: first, last, next (default), 17, last=5, age=2h, 2027-01-01T09:00",
+    )
+    listen.add_argument(
+        "--reader", metavar="NAME", help="of a stream: go on where that name stopped"
+    )
+    listen.add_argument(
+        "--filter",
+        metavar="VALUE",
+        action="append",
+        default=[],
+        help="of a stream: only what was sent with that --filter-value; may be repeated",
+    )
+    listen.add_argument(
+        "--unfiltered",
+        action="store_true",
+        help="with --filter: what was sent without a value as well",
+    )
+    listen.add_argument(
+        "--no-retained", action="store_true", help="of a topic: not what it keeps, but only news"
     )
 
 
@@ -202,6 +257,8 @@ def add_format(command: argparse.ArgumentParser) -> None:
 
 
 def _send(options: argparse.Namespace) -> int:
+    if options.dedup is not None and options.lines:
+        raise UsageError("--dedup is the id of one message, and --lines sends several")
     headers = dict(options.header)
     with open_client(options) as client:
         outstanding: deque[str] = deque()
@@ -226,8 +283,10 @@ def _send_one(
     try:
         receipt: bool = options.receipt
         given = vars(options)
-        later = cast("SendWords", {name: given[name] for name in _LATER if given[name]})
-        return client.message(options.destination, body, headers=headers, receipt=receipt, **later)
+        # What is empty by mistake, such as a variable of a script, is refused, and not left out.
+        words = {name: given[name] for name in _SAID if given[name] or given[name] == ""}
+        said = cast("SendWords", words)
+        return client.message(options.destination, body, headers=headers, receipt=receipt, **said)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -288,8 +347,16 @@ def _subscribe(client: STOMPClient, options: argparse.Namespace, mode: AckMode) 
         # What came beyond that would only be kept from others.
         headers = dialect.prefetch_headers(min(options.count, _MOST_AT_ONCE)) | headers
     try:
-        turns = SubscribeOptions(priority=options.priority, single_active=options.single_active)
-        headers = turns.headers_for(dialect) | headers
+        asked = SubscribeOptions(
+            priority=options.priority,
+            single_active=options.single_active,
+            offset=options.offset,
+            reader=options.reader,
+            filters=options.filter,
+            unfiltered=options.unfiltered,
+            retained=False if options.no_retained else None,
+        )
+        headers = asked.headers_for(dialect) | headers
         client.subscribe(options.destination, mode, send_acks=False, headers=headers, receipt=True)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""How a command line says times: how long from now, and when."""
+"""How a command line says times: how long from now, when, and where in a stream."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ _UNITS = {
     "w": timedelta(weeks=1),
 }
 _PART = r"(\d{1,12}(?:\.\d{1,9})?)(ms|[smhdw]?)"
+_START = re.compile(
+    r"first|last|next|first-unread|-?\d{1,19}|(offset|last|timestamp|age)=\S+", re.ASCII
+)
 _SPAN = re.compile(f"(?:{_PART})+", re.ASCII)
 
 
@@ -48,4 +51,21 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time such as 2027-01-01T09:00 or 2027-01-01T09:00+01:00"
+        ) from None
+
+
+def start(text: str) -> int | str | datetime:
+    """Where in a stream: ``first``, ``17``, ``-5``, ``age=2h``, ``2027-01-01T09:00``.
+
+    Raises:
+        ArgumentTypeError: it is no place.
+    """
+    if _START.fullmatch(text):
+        return text if "=" in text or text[-1].isalpha() else int(text)
+    try:
+        return moment(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not first, last, next, a number, last=5, age=2h or a time such as "
+            "2027-01-01T09:00"
         ) from None
