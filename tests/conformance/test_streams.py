@@ -204,6 +204,19 @@ def test_an_argument_of_the_first_send_makes_one(peer: Peer, queue: str) -> None
     assert "x-max-age" not in frames[0]
 
 
+@pytest.mark.parametrize("headers", ["dedup-id:1\n", "dedup-id:1\ndedup-ttl:1000\n"])
+def test_a_first_send_with_an_id_makes_one(peer: Peer, stream: str, headers: str) -> None:
+    send(peer, stream, "first", headers=headers)
+    subscribe(peer, stream, "x-stream-offset:first\n")
+    assert peer.expect("MESSAGE")["x-stream-offset"] == "0"
+
+
+def test_a_first_send_for_later_to_several_makes_one(peer: Peer, stream: str, queue: str) -> None:
+    send(peer, f"{queue},{stream}", "first", headers="x-delay:1\n")
+    subscribe(peer, stream, "x-stream-offset:first\n")
+    assert peer.expect("MESSAGE")["x-stream-offset"] == "0"
+
+
 def test_or_of_the_first_subscribe(peer: Peer, queue: str) -> None:
     subscribe(peer, queue, "x-queue-type:stream\n")
     peer.send(f"SEND\ndestination:{queue}\n\na\0")

@@ -66,11 +66,15 @@ class ScheduledSend:
             head: its headers.
 
         Raises:
-            ProtocolError: its destination takes nothing for later.
+            ProtocolError: its destination takes nothing for later, or is no stream.
         """
         self.check(router)
         spec, now = self.spec, router.wall()
         if spec.recurs or spec.name or spec.cancel or spec.first_due(now) > now:
+            for part in self._route.parts:
+                if part.destination.stream:
+                    # The name of the queue in which it waits does not say so.
+                    router.registry.stream(part.destination)
             return self.waits_in, head
         if self._bare is None or self._of is not head:
             self._of, self._bare = head, without_schedule(head)

@@ -124,7 +124,7 @@ def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
         assert found[0] is not None
         route, once = routes.find(found[0]), found_id(found)
         simple = route.simple and once is None
-        plan = SendPlan(route, MessageHead.from_simple(head), simple, False, False)
+        plan = SendPlan(route, MessageHead.from_simple(head), simple, _makes_stream(route), False)
         plan.duplicate_id, plan.streams = once, plan.streams and once is None
         return plan
     headers = head.headers
@@ -141,11 +141,16 @@ def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
     simple = plain and route.simple
     plan = SendPlan(route, MessageHead.from_send(head, version), simple, sets_up, foreign)
     plan.streams = plain and route.streams
-    plan.sets_up = sets_up or (route.destination.stream and not route.parts)
+    plan.sets_up = sets_up or _makes_stream(route)
     if not ordinary:
         plan.scheduled = read_scheduled(headers, route)
         plan.duplicate_id = read_duplicate_id(headers)
     return plan
+
+
+def _makes_stream(route: Route) -> bool:
+    """Whether a SEND makes the one stream that it names: of several each is made on its own."""
+    return route.destination.stream and not route.parts
 
 
 class SendHandler:
