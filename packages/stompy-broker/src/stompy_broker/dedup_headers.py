@@ -161,7 +161,7 @@ def without_duplicate_id(headers: dict[str, str]) -> None:
     if DUPLICATE_HEADERS.isdisjoint(headers):
         return
     value = _one_of(headers, DUPLICATE_ID)
-    for name in DUPLICATE_HEADERS & headers.keys():
-        del headers[name]
+    for name in DUPLICATE_HEADERS:
+        headers.pop(name, None)
     if value:
         headers.setdefault(ORIGINAL, value)
