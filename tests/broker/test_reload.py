@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.admin import Observer, observing
+from tests.support.admin import Code, Observer, fails, observing
+from tests.support.house import Taker, Time, make_head, make_router, take_part
 from tests.support.wire import Peer, cheap_hash, running_broker, stats, until
 
 import stompy_broker
@@ -17,6 +18,8 @@ from stompy.admin import CommandError
 from stompy_broker import RunningBroker
 from stompy_broker.broker import Broker
 from stompy_broker.config import load_config
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.embed import thread
 
 BASE = """
@@ -83,6 +86,38 @@ def test_policies_hold_for_queues_that_there_are(start: Start, rewrite: Rewrite)
         peer.send("SEND\ndestination:/queue/q\n\nx\0")
         peer.sync()
         assert stats(broker, "q").ready == 2
+
+
+def test_a_history_begins_when_its_queue_is_made(start: Start, rewrite: Rewrite) -> None:
+    broker = start("")
+    with observing(broker.port) as admin:
+        admin.fill("work", "1")
+        rewrite('[[policy]]\nmatch = "/queue/>"\nhistory = "1h"\n')
+        assert broker.reload() == []
+        for command, more in (("queue.at", {"t": -1}), ("queue.history", {}), ("queue.replay", {})):
+            error = fails(Code.CONFLICT, admin.ask, command, queue="work", **more)
+            assert "queue 'work' keeps no history: it was made before" in error.message
+            assert "its policy said `history`" in error.message
+            assert "at the next start" in error.message
+        admin.fill("later", "1")
+        assert admin.ask("queue.history", queue="later")["rows_total"] == 0
+
+
+def test_what_a_reload_had_forgotten_is_not_known() -> None:
+    kept, not_kept = ([{"match": "/queue/q", "history": text}] for text in ("1h", ""))
+    router = make_router(time := Time(), Policy.model_validate(kept[0]))
+    router.queue("q")
+    past = router.histories.of("/queue/q")
+    assert past is not None
+    assert past.live is not None
+    begun = past.live.known_from
+    router.publish(parse_destination("/queue/q"), make_head(), b"x")
+    take_part(router.queue("q"), taker := Taker(1))
+    router.queue("q").settle(taker.taken[0])
+    for policies in (not_kept, kept):
+        router.policies.renew([Policy.model_validate(one) for one in policies])
+        time.advance(30)
+    assert past.live.known_from > begun + 5000
 
 
 def test_limits_hold_at_once(start: Start, rewrite: Rewrite) -> None:

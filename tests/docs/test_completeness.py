@@ -128,6 +128,13 @@ def test_the_generated_table_has_every_key_with_type_default_and_meaning(section
     assert all(cell.strip() for row in rows for cell in row.split(" | "))
 
 
+def test_the_page_says_of_every_key_of_policies_what_a_reload_does_with_it():
+    page = PAGES["docs/configuration.md"]
+    table = page.partition("(config-policy-reload)=")[2].partition("\n## ")[0]
+    keys = from_code.keys_of(from_code.section_model("policy"))
+    assert [key for key in keys if f"`{key}`" not in table] == ["match"]
+
+
 def test_the_example_file_is_valid_and_complete():
     stompy_broker.load_config(DOCS / "broker.toml")
     content = tomllib.loads((DOCS / "broker.toml").read_text("utf-8"))

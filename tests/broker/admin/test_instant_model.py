@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.house import WALL, Taker, Time, make_head, make_router, take_part
 
 from stompy.admin import Request
+from stompy.admin.command import CommandError
 from stompy.admin.rows import Role
 from stompy_broker.admin.commands.base import Call, CommandContext
 from stompy_broker.admin.commands.history import HistoryCommands
@@ -157,9 +159,16 @@ def test_every_instant_is_told_as_it_was(acts: list[tuple[int, Any]], later: int
         act = getattr(watched, name)
         watched.do(milliseconds, lambda act=act, args=args: act(*args))  # type: ignore[misc]
     watched.do(1 + later, lambda: None)
-    if watched.router.histories.of("/queue/q") is None:
-        return  # nothing has left yet
+    past = watched.router.histories.of("/queue/q")
+    if past is None or past.live is None:
+        return  # nobody has used the queue
+    begun = past.live.known_from - WALL
     ends = [then for then, _ in watched.seen[1:]]
     for (then, held), until in zip(watched.seen, ends, strict=False):
         for moment in {then, until - 1}:
-            assert watched.at(moment) == held
+            if moment >= begun:
+                assert watched.at(moment) == held
+            else:
+                with pytest.raises(CommandError, match="is not known"):
+                    watched.at(moment)
+                assert held == {}

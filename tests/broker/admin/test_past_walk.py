@@ -103,6 +103,31 @@ def test_a_table_is_chosen(client: STOMPClient) -> None:
     assert len(stompy.history(client, "orders", ids=[named])) == 2
 
 
+def test_times_of_a_table_may_be_so_long_ago(client: STOMPClient) -> None:
+    hour = timedelta(hours=1)
+    assert len(stompy.history(client, "orders", since=hour)) == 4
+    assert len(stompy.history(client, "orders", until=hour)) == 0
+    assert len(stompy.history(client, "orders", since=2 * hour, until=hour)) == 0
+    for wrong in (timedelta(0), -hour):
+        with pytest.raises(ValueError, match="since= is how long ago"):
+            stompy.history(client, "orders", since=wrong)
+    with pytest.raises(TypeError, match="until= is a datetime, a timedelta, or a whole number"):
+        stompy.history(client, "orders", until="1h")  # type: ignore[arg-type]
+
+
+def test_one_text_is_no_list(client: STOMPClient) -> None:
+    with pytest.raises(TypeError, match=r"outcomes= is a list: outcomes=\['nacked'\]"):
+        stompy.history(client, "orders", outcomes="nacked")
+    with pytest.raises(TypeError, match="ids= is a list"):
+        stompy.history(client, "orders", ids="17")
+
+
+def test_a_queue_that_nothing_has_left_has_an_empty_table(client: STOMPClient) -> None:
+    client.message("/queue/work", "x", confirm=True)
+    table = stompy.history(client, "work")
+    assert (table.names, len(table)) == (HISTORY_COLUMNS, 0)
+
+
 def test_a_table_becomes_a_data_frame(client: STOMPClient) -> None:
     table = stompy.history(client, "orders")
     arrow = pytest.importorskip("pyarrow")

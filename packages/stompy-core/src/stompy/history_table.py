@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,8 +16,9 @@ from stompy.admin.snapshot import COMMAND_DESTINATION
 from stompy.data_table import DataTable, Value
 from stompy.sync.client import STOMPClient
 
-Moment = datetime | int
-"""A datetime, or milliseconds since the epoch; a negative number is so long before now."""
+Moment = datetime | timedelta | int
+"""A datetime, or a timedelta: so long ago; or milliseconds since the epoch, of which a negative
+number is so long before now."""
 
 _COMMAND: Final = "queue.history"
 
@@ -36,18 +38,19 @@ def history(  # noqa: PLR0913 -- each chooses by something else
 ) -> DataTable:
     """Give what has left a queue, and every delivery that ended, oldest first.
 
-    >>> table = stompy.history(client, "orders", since=-3_600_000)  # doctest: +SKIP
+    >>> table = stompy.history(client, "orders", since=timedelta(hours=1))  # doctest: +SKIP
     >>> table.to_pandas().groupby("outcome").size()  # doctest: +SKIP
 
     Args:
         client: connected to a stompy-broker, with the role ``operator`` and the right to browse the
             queue.
         queue: its name, with or without ``/queue/``. It may have ended.
-        since: settled then or later; 0 = from the beginning.
-        until: settled before that; 0 = until now.
-        outcomes: what became of the messages; empty = anything.
+        since: settled then or later: a datetime, a timedelta (so long ago), or milliseconds since
+            1970, of which a negative number is so long before now; 0 = from the beginning.
+        until: settled before that, as ``since``; 0 = until now.
+        outcomes: a list of what became of the messages; empty = anything.
         selector: an expression that the headers of what left match.
-        ids: message-ids; None = any.
+        ids: a list of message-ids; None = any.
         limit: rows at most; None = all.
         bodies: whether bodies are wanted, as octets.
         timeout: seconds to wait for each answer of the broker.
@@ -59,11 +62,16 @@ def history(  # noqa: PLR0913 -- each chooses by something else
     Raises:
         CommandError: the broker refused, or the queue keeps no history.
         STOMPTimeout: it did not answer in time.
+        TypeError: ``outcomes`` or ``ids`` is one text and no list, or a time is none.
+        ValueError: a timedelta that is not ago.
     """
+    for name, some in (("outcomes", outcomes), ("ids", ids)):
+        if isinstance(some, str):
+            raise TypeError(f"{name}= is a list: {name}=[{str(some)!r}]")
     args: dict[str, Any] = {
         "queue": queue,
-        "from": _milliseconds(since),
-        "to": _milliseconds(until),
+        "from": _milliseconds("since", since),
+        "to": _milliseconds("until", until),
         "outcomes": [str(one) for one in outcomes],
         "body": "full" if bodies else "none",
     }
@@ -133,7 +141,16 @@ def _value(row: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _milliseconds(moment: Moment) -> int:
+def _milliseconds(name: str, moment: Moment) -> int:
+    """Give a time as the command takes it, by the clock of the broker where it is so long ago."""
     if isinstance(moment, datetime):
         return round(moment.timestamp() * 1000)
+    if isinstance(moment, timedelta):
+        if moment <= timedelta(0):
+            raise ValueError(f"{name}= is how long ago, not {moment!r}")
+        return -math.ceil(moment / timedelta(milliseconds=1))
+    if isinstance(moment, bool) or not isinstance(moment, int):
+        raise TypeError(
+            f"{name}= is a datetime, a timedelta, or a whole number of milliseconds, not {moment!r}"
+        )
     return moment

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from stompy.admin import CommandError
+from stompy.admin import CommandError, CommandErrorCode
 from stompy_broker.admin.commands.base import Argument, Command
 from stompy_broker.admin.service import command_table
 from stompy_broker.security.access import Access, Action
@@ -83,3 +83,11 @@ def test_a_value_that_may_not_be_given(value: object, problem: str) -> None:
     argument = Argument("limit", "number", "how many", most=10)
     with pytest.raises(CommandError, match=problem):
         argument.check(value)
+
+
+@pytest.mark.parametrize("cmd", ["queue.replay", "queue.purge", "ping"])
+@pytest.mark.parametrize("name", ["dry_run", "expect"])
+def test_what_stands_beside_the_arguments_is_no_argument(cmd: str, name: str) -> None:
+    with pytest.raises(CommandError, match=f"'{name}' stands beside 'args', not in it") as raised:
+        TABLE[cmd].read({"queue": "q", name: True, "aaa": 1})
+    assert raised.value.code is CommandErrorCode.BAD_REQUEST

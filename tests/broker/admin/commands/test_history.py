@@ -191,12 +191,39 @@ def test_an_instant_shows_what_waited_and_what_was_with_whom(past: Past) -> None
     fails(Code.BAD_REQUEST, past.at, 100)
 
 
-def test_an_instant_before_anything_came_is_empty(past: Past) -> None:
+def test_an_instant_before_the_history_begins_is_not_known(past: Past) -> None:
     past.wait(5)
     past.admin.fill(past.queue, "a")
+    past.wait(1)
+    begun = past.begin + 5000
+    for moments in (1, 4.999, -10 * 86400):
+        error = fails(Code.NOT_FOUND, past.at, moments)
+        assert error.detail == {"known_from": begun}
+        assert "is not known: its history is known from " in error.message
+        assert f"({begun} ms)" in error.message
     past.subscribe()
     past.settle(past.take())
-    assert past.at(1)["messages"] == []
+    fails(Code.NOT_FOUND, past.at, 1)
+    told = past.at(5)
+    assert (told["known_from"], told["waiting"], told["unacked"]) == (begun, 1, 0)
+
+
+def test_a_history_that_nothing_is_in_yet_answers(past: Past) -> None:
+    past.admin.fill(past.queue, "1", "2", "3", "4", "5")
+    told = past.at(0)
+    assert (told["waiting"], told["unacked"], told["known_from"]) == (5, 0, past.begin)
+    *parts, last = past.admin.replies(Request("queue.history", {"queue": past.queue}).to_json())
+    assert parts == []
+    assert last.checked()["rows_total"] == 0
+    assert last.checked()["known_from"] == past.begin
+    assert past.rows(**{"from": -1000, "to": -1}) == []
+    listed = past.admin.ask("history.list")["histories"]
+    (mine,) = [one for one in listed if one["queue"] == past.queue]
+    assert (mine["records"], mine["oldest_at"], mine["ended"]) == (0, None, False)
+    first = told["messages"][0]["message_id"]
+    (here,) = past.admin.ask("message.trace", id=first)["now"]
+    assert (here["queue"], here["state"]) == (past.queue, "ready")
+    assert past.admin.ask("queue.replay", queue=past.queue)["replayed"] == 0
 
 
 def test_a_trace_tells_the_life_of_a_message_over_queues(past: Past) -> None:
@@ -239,7 +266,8 @@ def test_a_queue_without_history_says_so(past: Past) -> None:
     past.admin.fill("plain.q", "a")
     error = fails(Code.CONFLICT, past.admin.ask, "queue.at", queue="plain.q", t=past.begin)
     assert "no policy says `history`" in error.message
-    fails(Code.NOT_FOUND, past.admin.ask, "queue.history", queue="never.used")
+    error = fails(Code.NOT_FOUND, past.admin.ask, "queue.history", queue="never.used")
+    assert "there is no queue 'never.used'" in error.message
 
 
 def test_what_is_too_old_is_forgotten(past: Past) -> None:
@@ -254,7 +282,12 @@ def test_what_is_too_old_is_forgotten(past: Past) -> None:
     past.settle(past.take())
     past.wait(600)
     assert [row["ended_at"] for row in past.rows()] == [past.begin + 3_590_000]
-    assert past.at(100)["since"] == past.begin + 3_590_000
+    error = fails(Code.NOT_FOUND, past.at, 0)
+    known_from = error.detail["known_from"]
+    assert isinstance(known_from, int)
+    assert past.begin < known_from < past.begin + 60_000
+    told = past.at(100)
+    assert (told["waiting"], told["unacked"], told["known_from"]) == (0, 0, known_from)
 
 
 def test_the_past_outlives_its_queue(past: Past) -> None:

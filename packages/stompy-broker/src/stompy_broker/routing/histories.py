@@ -18,7 +18,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.history_log import PREFIX, HistoryLog
-from stompy_broker.store.entry_log import EntryLogs, LogEnds
+from stompy_broker.store.entry_log import NO_ENTRIES, EntryLogs, LogEnds
 from stompy_broker.timers import Clock
 
 _SECONDS: Final = 10.0
@@ -127,15 +127,25 @@ class Histories:
                 self._attend(logs)
 
     def __iter__(self) -> Iterator[Past]:
-        """Every past that there is."""
+        """Every past of which something is kept."""
         for logs in self._logs:
             for name, ends in logs.ends().items():
                 if name.startswith(PREFIX):
                     destination = name.removeprefix(PREFIX)
                     yield Past(destination, ends, logs, self._live.get(destination))
 
+    def every(self) -> Iterator[Past]:
+        """Every past that there is, also of queues that nothing has left yet."""
+        kept: set[str] = set()
+        for past in self:
+            kept.add(past.destination)
+            yield past
+        for destination, live in self._live.items():
+            if destination not in kept:
+                yield Past(destination, NO_ENTRIES, live.logs, live)
+
     def of(self, destination: str) -> Past | None:
-        """The past of one queue; None = there is none.
+        """The past of one queue; None = there is none. Nothing may have left it yet.
 
         Args:
             destination: of the queue, which may have ended.
@@ -145,7 +155,7 @@ class Histories:
             ends = logs.ends_of(name)
             if ends.next or name in logs.ends():
                 return Past(destination, ends, logs, live)
-        return None
+        return None if live is None else Past(destination, NO_ENTRIES, live.logs, live)
 
     def policy_of(self, destination: str) -> Policy:
         """What holds for the past of a queue."""
@@ -168,14 +178,23 @@ class Histories:
         policy = self.policy_of(past.destination)
         if not policy.history:
             past.logs.drop(past.log)
+            self._forgotten(past, self._wall())
             return
-        cut = partial(self._cut, past)
         if past.records:
-            past.logs.find_time(past.log, self._wall() - policy.history_ms, cut)
+            since = self._wall() - policy.history_ms
+            past.logs.find_time(past.log, since, partial(self._cut, past, since))
         if policy.history_bytes and past.ends.bytes > policy.history_bytes:
+            cut = partial(self._cut, past, self._wall())
             past.logs.find_bytes(past.log, policy.history_bytes, cut)
 
-    @staticmethod
-    def _cut(past: Past, first: int) -> None:
+    def _cut(self, past: Past, since: int, first: int) -> None:
+        """Let go of what is before a place, and so of nothing that left later than a time."""
         if first > past.ends.first:
             past.logs.cut(past.log, first)
+            self._forgotten(past, since)
+
+    @staticmethod
+    def _forgotten(past: Past, since: int) -> None:
+        """Take note that what left before a time is not known any more."""
+        if past.live is not None:
+            past.live.known_from = max(past.live.known_from, since)

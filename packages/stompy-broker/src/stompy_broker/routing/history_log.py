@@ -52,6 +52,9 @@ class HistoryLog:
 
     Attributes:
         held: who has which message of the queue, by its sequence.
+        logs: where it is written.
+        known_from: what left since then is written here or was before, in milliseconds since the
+            epoch; what is in the log may go back further.
         wall: gives the time in milliseconds since the epoch.
     """
 
@@ -60,7 +63,6 @@ class HistoryLog:
         "_consumers",
         "_current_time",
         "_ended",
-        "_logs",
         "_minute",
         "_minute_text",
         "_name",
@@ -69,6 +71,8 @@ class HistoryLog:
         "_takers",
         "_then",
         "held",
+        "known_from",
+        "logs",
         "wall",
     )
 
@@ -85,8 +89,9 @@ class HistoryLog:
         self._ended = ended
         self._current_time, self._then, self._now = current_time, -1.0, 0
         self.wall = wall
+        self.known_from = wall()
         self._name = f"{PREFIX}{destination}"
-        self._logs = logs
+        self.logs = logs
         self._consumers = consumers
         self._takers: dict[int, bytes] = {}  # by the numbers of the consumers
         self._at = 0  # when something was written last; the times of a log only grow
@@ -148,4 +153,4 @@ class HistoryLog:
         else:
             text = minute_of(shown.decode())
         # The time of an entry is when it was written: that is what is looked for.
-        self._logs.append(self._name, message, text, record, stamp=self._stamp)
+        self.logs.append(self._name, message, text, record, stamp=self._stamp)

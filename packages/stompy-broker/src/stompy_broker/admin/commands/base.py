@@ -206,6 +206,12 @@ class Command:
         known = {argument.name for argument in self.args}
         unknown = sorted(args.keys() - known)
         if unknown:
+            for name in ("dry_run", "expect"):
+                if name in unknown:
+                    raise bad(
+                        f"{self.name}: {name!r} stands beside 'args', not in it: "
+                        f'{{"cmd": "{self.name}", "args": {{…}}, "{name}": …}}'
+                    )
             raise bad(f"{self.name} does not take {unknown[0]!r}; it takes {', '.join(known)}")
         values = {argument.name: argument.default for argument in self.args}
         for argument in self.args:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
+from stompy.admin.command import CommandError, CommandErrorCode
 from stompy.admin.rows import Role
 from stompy.admin.settlements import SettlementKind
 from stompy_broker.admin.asking import ask, look_through
@@ -168,7 +170,14 @@ class HistoryCommands:
             return most is None or told < most
 
         place = yield from walk(past, wanted, give)
-        return {"queue": name, "rows_total": told, "first": past.ends.first, "next": place}
+        known_from = yield from self._known_from(past)
+        return {
+            "queue": name,
+            "rows_total": told,
+            "first": past.ends.first,
+            "next": place,
+            "known_from": known_from,
+        }
 
     def past_of(self, text: str) -> Past:
         """The past of a queue that a request names.
@@ -182,11 +191,28 @@ class HistoryCommands:
         past = histories.of(destination)
         if past is not None:
             return past
-        if not histories.policy_of(destination).history:
-            raise conflict(
-                f"queue {name[:200]!r} keeps no history: no policy says `history` for it"
+        queue = self._context.router.queues.get(name)
+        if queue is None and histories.policy_of(destination).history:
+            raise not_found(
+                f"there is no queue {name[:200]!r}, and no history of an earlier one of that name"
             )
-        raise not_found(f"there is no history of a queue {name[:200]!r}")
+        raise conflict(f"queue {name[:200]!r} keeps no history: {self._why_none(name, queue)}")
+
+    def _why_none(self, name: str, queue: Queue | None) -> str:
+        """Why nothing is written down of what leaves a queue."""
+        destination = f"{DestinationKind.QUEUE.value}{name}"
+        if queue is None or not self._context.router.histories.policy_of(destination).history:
+            return "no policy says `history` for it"
+        if queue.policy.is_stream:
+            return "it is a stream, which keeps what was read"
+        if queue.policy.non_destructive:
+            return "it is non-destructive, so nothing leaves it by being read"
+        if not any(group.store.keeps_logs for group in self._context.router.groups.every):
+            return "no queue of a cluster does"
+        return (
+            "it was made before its policy said `history`; its history begins when it is made "
+            "anew, at the next start of the broker for instance"
+        )
 
     def wanted_rows(self, call: Call) -> WantedRows:
         """Which rows a request means.
@@ -224,28 +250,37 @@ class HistoryCommands:
         instant = _Instant(at, args["limit"], args["body"])
         queue = self._context.router.queues.get(name)
         if queue is not None:
+            if past.live is None:
+                raise conflict(
+                    f"queue {name[:200]!r} keeps no history: {self._why_none(name, queue)}; what "
+                    "is known is of an earlier queue of that name, see queue.history"
+                )
             yield from instant.add_present(queue, past)
         # What has left meanwhile is in the log by now.
         past = self.past_of(name)
-        first: Result = {}
-        oldest = yield from self._oldest(past)
-        if oldest > at:
-            first["since"] = oldest
+        known_from = yield from self._known_from(past)
+        if at < known_from:
+            raise CommandError(
+                CommandErrorCode.NOT_FOUND,
+                f"what was in queue {name[:200]!r} at {_utc(at)} is not known: its history is "
+                f"known from {_utc(known_from)} on ({known_from} ms)",
+                {"known_from": known_from},
+            )
         yield from walk(past, WantedRows(since=at + 1), instant.add_past)
-        return {"queue": name, "at": at, **first, **instant.result()}
+        return {"queue": name, "at": at, "known_from": known_from, **instant.result()}
 
-    def _oldest(self, past: Past) -> Steps[int]:
-        """When the first thing was settled that is still known; 0 = nothing was forgotten."""
-        if not past.ends.first:
-            return 0
-        found: list[int] = []
+    def _known_from(self, past: Past) -> Steps[int]:
+        """From when on all that left is known, in milliseconds since the epoch."""
+        found = [self._context.router.wall() if past.live is None else past.live.known_from]
+        if not past.records:
+            return found[0]
 
         def take(rows: Sequence[PastRow]) -> bool:
             found.extend(row.ended_at for row in rows[:1])
-            return not found
+            return not rows
 
         yield from walk(past, WantedRows(), take)
-        return found[0] if found else 0
+        return min(found)
 
     # -- one message ------------------------------------------------------------------------
 
@@ -283,7 +318,7 @@ class HistoryCommands:
         permissions = self._context.permissions(call)
         return [
             past
-            for past in self._context.router.histories
+            for past in self._context.router.histories.every()
             if permissions.may_browse(parse_destination(past.destination))
         ]
 
@@ -477,6 +512,15 @@ def _origins(rows: Iterable[PastRow]) -> list[str]:
     """The ids of the messages that these are copies of."""
     found = (row.entry.head.headers().get(REPLAY_OF, "") for row in rows if row.record.leaves)
     return [one for one in dict.fromkeys(found) if one]
+
+
+def _utc(milliseconds: int) -> str:
+    """A time as people read it, as far as it is one."""
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{milliseconds} ms"
+    return moment.isoformat(" ", "milliseconds").replace("+00:00", "Z")
 
 
 def _queue_in(destination: str) -> str:
