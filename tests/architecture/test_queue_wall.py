@@ -73,6 +73,7 @@ PARTS = {
     "stream_readers",
     "stream_retention",
     "stream_source",
+    "stream_times",
     "turn_order",
     "unmatched_watch",
     "waiting_bodies",

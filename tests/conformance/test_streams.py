@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support.admin import observing
 from tests.support.process import BrokerProcess
 from tests.support.wire import Frame, Peer, cheap_hash, running_broker, unique, until
 
-from stompy_broker import RunningBroker
+from stompy_broker import RunningBroker, running
 from stompy_broker.destinations.policy import Policy
 
 VERSIONS = ["1.0", "1.1", "1.2"]
@@ -713,6 +714,7 @@ def test_rows_tell_of_streams_and_readers(broker: RunningBroker, peer: Peer, str
     assert (reader.id, reader.name) == (f"/queue/{name} ann", "ann")
     assert (reader.settled, reader.kept, reader.lag, reader.unacked) == (1, 1, 2, 2)
     assert reader.subscription.startswith("s-")
+    assert reader.behind_ms is not None
     assert reader.behind_ms >= 0
     table = broker.sql("SELECT name, lag FROM readers WHERE stream = ?", [f"/queue/{name}"])
     assert table.rows == [("ann", 2)]
@@ -723,6 +725,47 @@ def test_rows_tell_of_streams_and_readers(broker: RunningBroker, peer: Peer, str
 
 
 # -- over restarts -------------------------------------------------------------------------------
+
+
+def test_how_old_what_a_reader_has_not_settled_is_after_a_restart(tmp_path: Path) -> None:
+    settings = {"listen": {"port": 0}, "store": {"data": str(tmp_path / "data")}}
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    hour = 3_600_000
+    stream = "/stream/s"
+
+    def behind(broker: RunningBroker) -> dict[str, tuple[int, int | None]]:
+        return {row.name: (row.lag, row.behind_ms) for row in broker.snapshot("readers")}
+
+    with (
+        running(settings, time=start) as broker,
+        Peer.open(broker.port) as sender,
+        Peer.open(broker.port) as peer,
+    ):
+        for name in ("ann", "bob", "zoe"):
+            subscribe(peer, stream, f"x-stream-consumer:{name}\n", id=name, ack="client-individual")
+        send(sender, stream, "a")
+        broker.time.advance("1 h")
+        send(sender, stream, "b")
+        broker.time.advance("1 h")
+        given = [peer.expect("MESSAGE") for _ in range(6)]
+        bodies = {"ann": b"", "bob": b"a", "zoe": b"ab"}
+        for message in given:
+            if message.body in bodies[message["subscription"]] and bodies[message["subscription"]]:
+                ack(peer, message)
+        assert behind(broker) == {"ann": (2, 2 * hour), "bob": (1, hour), "zoe": (0, 0)}
+    with running(settings, time=start + timedelta(hours=5)) as broker:
+        assert behind(broker) == {"ann": (2, 5 * hour), "bob": (1, 4 * hour), "zoe": (0, 0)}
+        with Peer.open(broker.port) as peer:
+            send(peer, stream, "c")
+            broker.time.advance("1 h")
+            expected = {"ann": (3, 6 * hour), "bob": (2, 5 * hour), "zoe": (1, hour)}
+            assert behind(broker) == expected
+            again = "x-stream-consumer:ann\nx-stream-offset:first-unread\n"
+            subscribe(peer, stream, again, ack="client-individual")
+            given = [peer.expect("MESSAGE") for _ in range(3)]
+            assert behind(broker) == expected, "what is given is not settled"
+            ack(peer, given[0])
+            assert behind(broker)["ann"] == (2, 5 * hour)
 
 
 def test_everything_is_there_after_a_crash(tmp_path: Path) -> None:

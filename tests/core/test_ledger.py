@@ -195,3 +195,26 @@ def test_of_several_threads_one_handles_it(database: sqlite3.Connection) -> None
     for thread in threads:
         thread.join(30)
     assert sorted(orders(database)) == sorted(map(str, range(10)))
+
+
+def test_a_connection_of_another_thread_is_told_what_it_lacks() -> None:
+    connection = sqlite3.connect(":memory:")
+    once = stompy.once(connection)
+    handler = once.handler(lambda message: None)
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            handler(message("a"))
+        except sqlite3.Error as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    (error,) = raised
+    assert "check_same_thread=False" in str(error)
+    handler(message("a"))  # in its own thread all is well
+    connection.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        handler(message("a"))

@@ -138,6 +138,8 @@ def test_filter_order_and_columns_of_what_is_printed() -> None:
             ["q11", "11"],
             ["q2", "2"],
         ]
+        told = json.loads(run(broker.url, "--once", "--json", "--view", "readers").stdout)
+        assert told == {"readers": []}
         names = [row["name"] for row in json.loads(run(broker.url, "--json").stdout)["queues"]]
         assert sorted(names) == ["other", "q1", "q11", "q2"]
         text = run(broker.url, "--once", "--kind", "queues").stdout
@@ -232,6 +234,9 @@ def test_another_broker() -> None:
         ["--once", "--kind", "broker", "--sort", "name"],
         ["--once", "--kind", "queues", "--filter", "redy>1"],
         ["--once", "--kind", "queues", "--columns", "nmae"],
+        ["--once", "--view", "events"],
+        ["--once", "--view", "readers", "--kind", "queues"],
+        ["--wait", "queue.ready>1", "--view", "events"],
         ["--wait", "queue.ready>1", "--columns", "name"],
         ["--once", "--fail-if", "queue.ready>"],
         [],  # no terminal here

@@ -96,6 +96,7 @@ class Ledger:
         Raises:
             RuntimeError: a transaction of the connection is open already.
             ValueError: the message has no id, or none that stays the same.
+            sqlite3.ProgrammingError: the connection is of another thread.
             sqlite3.Error: what the database says, a lock held by somebody else for too long say.
         """
         entry = (self._scope_of(message), self._id_of(message))
@@ -155,12 +156,30 @@ class Ledger:
             return found
         raise ValueError(f"the message has no header {' or '.join(names)} that names it")
 
+    def _check_thread(self) -> None:
+        """Say what is to be done where the connection may not be used here.
+
+        Raises:
+            sqlite3.ProgrammingError: it is of another thread, or closed.
+        """
+        try:
+            self._connection.cursor()
+        except sqlite3.ProgrammingError as error:
+            if "thread" not in str(error):
+                raise
+            raise sqlite3.ProgrammingError(
+                "this connection to the database belongs to another thread, and handlers are "
+                "called from threads of their own: open it by "
+                "sqlite3.connect(…, check_same_thread=False); they take turns"
+            ) from error
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         connection = self._connection
         # From Python 3.12 on a connection may keep one open at all times.
         begins = getattr(connection, "autocommit", None) is not False
         with self._lock:
+            self._check_thread()
             if begins:
                 if connection.in_transaction:
                     raise RuntimeError(

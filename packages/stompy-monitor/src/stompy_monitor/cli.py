@@ -413,6 +413,9 @@ def _with_report(wish: Wish, look: dict[str, object], context: click.Context) ->
     fits = view is not None and (screen or view.kind in (*KINDS, CLUSTER))
     if wish.wait is not None or wish.record is not None:
         fits, where = False, "--once or --watch"
+    if not screen and _said(context, "view"):
+        report = _of_view(report, view)
+        wish = replace(wish, report=report)
     if not fits or view is None:
         if said:
             raise click.UsageError(f"--{said[0]} needs {where}")
@@ -427,6 +430,19 @@ def _with_report(wish: Wish, look: dict[str, object], context: click.Context) ->
         descending = sort.startswith("-")
         report = Report(report.form, (view.kind,), expression, by, descending, columns)
     return replace(wish, report=report)
+
+
+def _of_view(report: Report, view: View | None) -> Report:
+    """What is printed if a view of the screen was asked for: its rows, if they are all of a kind.
+
+    Raises:
+        click.UsageError: there are none, or it was said otherwise what is printed.
+    """
+    if view is None:
+        return report  # the overview: everything
+    if report.kinds or view.name != view.kind or view.kind not in (*KINDS, CLUSTER):
+        raise click.UsageError("--view is for the screen; use --kind for what is printed")
+    return Report(report.form, (view.kind,))
 
 
 def _said(context: click.Context, parameter: str) -> bool:

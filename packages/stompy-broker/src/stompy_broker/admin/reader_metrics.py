@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from stompy_broker.admin.metrics_text import MetricFamily, label
 from stompy_broker.admin.snapshots.readers import stream_figures
@@ -19,30 +20,30 @@ def reader_families(queues: Iterable[Queue], most: int) -> Steps[list[MetricFami
         queues: among which the streams are.
         most: readers that have metrics; those that are furthest behind.
     """
-    found: list[tuple[int, int, str]] = []
+    found: list[tuple[int, str, int | None]] = []
     for number, queue in enumerate(queues, 1):
         figures = yield from stream_figures(queue)
         readers = () if figures is None else figures.readers
         for reader in readers:
             if reader.name:
                 labels = f"{label('queue', queue.name)},{label('reader', reader.name)}"
-                found.append((reader.lag, reader.behind_ms, labels))
+                found.append((reader.lag, labels, reader.behind_ms))
         if number % _AT_ONCE == 0:
             yield None
     if len(found) > most:
-        found = sorted(found, reverse=True)[:most]
+        found = sorted(found, key=itemgetter(0), reverse=True)[:most]
     lag, behind = "stompy_stream_lag_messages", "stompy_stream_lag_seconds"
     return [
         MetricFamily(
             lag,
             "gauge",
             "Messages of a stream that a reader with a name has not settled.",
-            [f"{lag}{{{labels}}} {messages}\n" for messages, _, labels in found],
+            [f"{lag}{{{labels}}} {messages}\n" for messages, labels, _ in found],
         ),
         MetricFamily(
             behind,
             "gauge",
-            "How old the message of a stream is at which a reader with a name is; 0 = it is up.",
-            [f"{behind}{{{labels}}} {ms / 1000}\n" for _, ms, labels in found],
+            "How old the first message is that a reader with a name has not settled; 0 = none is.",
+            [f"{behind}{{{labels}}} {ms / 1000}\n" for _, labels, ms in found if ms is not None],
         ),
     ]

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from stompy_broker.config_section import Section
+from stompy_broker.durations import seconds_of
 
 QUEUE_TYPE: Final = "x-queue-type"
 """The argument by which a first SEND or SUBSCRIBE makes a queue a stream, as with RabbitMQ, ..."""
@@ -21,6 +22,12 @@ _OTHER_TYPES = frozenset(("", "classic", "quorum", "queue"))
 
 MAX_AGE: Final = "x-max-age"
 """The argument that says for how long messages stay."""
+
+_LONGEST: Final = 100
+"""Characters of an age; what is longer is none."""
+
+_MOST_MS: Final = 10**15
+"""What is longer is as good as for ever, and a database has numbers for it."""
 
 _AGE = re.compile(r"(\d{1,9})\s*([YMDdhms])", re.ASCII)
 _UNITS: Mapping[str, int] = {
@@ -50,10 +57,11 @@ _UNLESS: Mapping[str, tuple[frozenset[str], str]] = {
 
 
 def read_age(text: str) -> int:
-    """Read an age: a number and Y, M (30 days), D, h, m or s, as RabbitMQ writes it.
+    """Read an age as RabbitMQ writes it, or as words.
 
     Args:
-        text: such as ``7D`` or ``12h``.
+        text: a number and Y, M (30 days), D, h, m (minutes) or s, such as ``7D``; or a span of time
+            such as ``30 days`` or ``1 h 30 min``.
 
     Returns:
         Milliseconds.
@@ -63,10 +71,14 @@ def read_age(text: str) -> int:
     """
     found = _AGE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(
-            f"must be a number and Y, M, D, h, m or s, such as 7D or 12h, not {text[:40]!r}"
-        )
-    return int(found[1]) * _UNITS[found[2]] * 1000
+        try:
+            return min(int(seconds_of(text[:_LONGEST]) * 1000), _MOST_MS)
+        except ValueError:
+            raise ValueError(
+                "must be a number and Y, M, D, h, m or s, such as 7D or 12h, or a span of time "
+                f"such as 30 days, not {text[:40]!r}"
+            ) from None
+    return min(int(found[1]) * _UNITS[found[2]] * 1000, _MOST_MS)
 
 
 def _check_age(text: str) -> str:
@@ -112,8 +124,9 @@ class QueueTypeSettings(Section):
     max_age: Annotated[str, AfterValidator(_check_age)] = Field(
         default="",
         description="For how long messages of a stream stay: a number and `Y`, `M` (30 days), "
-        "`D`, `h`, `m` or `s`, such as `7D`. Empty = for ever. Beside it, `max_length` and "
-        "`max_length_bytes` say how much stays of a stream.",
+        "`D`, `h`, `m` (minutes) or `s`, such as `7D`, or in words, such as `30 days`. "
+        "Empty = for ever. Beside it, `max_length` and `max_length_bytes` say how much stays of a "
+        "stream.",
     )
 
     @property

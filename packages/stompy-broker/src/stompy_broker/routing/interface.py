@@ -255,6 +255,7 @@ class Browse:
         beyond: give those that stand behind this place in that order; None = from the beginning.
         groups: whether the groups are meant, and no messages; only where the queue is.
         stream: whether the readers of a stream are meant, and no messages.
+        ages: with ``stream``: wait until it is read from disk by how much readers are behind.
         start: where in a stream to begin; None = at its oldest message. With `beyond` it says
             nothing.
     """
@@ -267,6 +268,7 @@ class Browse:
     beyond: Place | None = None
     groups: bool = False
     stream: bool = False
+    ages: bool = False
     start: StreamStart | None = None
 
 

@@ -61,7 +61,8 @@ class ReaderFigures(NamedTuple):
         settled: the offset after the last message up to which all are settled.
         kept: the offset from which the next reader of that name goes on; None = none is kept.
         lag: messages from what is settled to the end.
-        behind_ms: how much older than now the message is at which it is; 0 = it has read all.
+        behind_ms: how old the first message is that it has not settled; 0 = it has settled all,
+            None = not known.
         unacked: messages that it was given and has not settled.
         waiting: messages that are to come to it again.
         delivered: deliveries, redeliveries included.
@@ -81,7 +82,7 @@ class ReaderFigures(NamedTuple):
     settled: int
     kept: int | None
     lag: int
-    behind_ms: int
+    behind_ms: int | None
     unacked: int
     waiting: int
     delivered: int

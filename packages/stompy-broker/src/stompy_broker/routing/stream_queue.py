@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Set
+from functools import partial
 from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -322,10 +323,15 @@ class StreamQueue(RestorableQueue):
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Look at messages, or at the readers."""
-        if wanted.stream:
-            done(Browsed([], 0, more=False, stream=self.figures()))
+        if wanted.stream and wanted.ages:
+            self._readers.learn_ages(partial(self._tell, done))
+        elif wanted.stream:
+            self._tell(done)
         else:
             self._browser.browse(wanted, self.group, done)
+
+    def _tell(self, done: Callable[[Browsed], None]) -> None:
+        done(Browsed([], 0, more=False, stream=self.figures()))
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""

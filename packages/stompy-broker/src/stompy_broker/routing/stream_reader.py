@@ -69,7 +69,6 @@ class StreamReader(RunReader):
         acked: deliveries that were accepted.
         nacked: deliveries that were rejected.
         placed: whether it is known where it stands.
-        last_given: the message that it was given last; None = none was.
         progress: what became of its deliveries.
     """
 
@@ -89,7 +88,6 @@ class StreamReader(RunReader):
         "consumers",
         "delivered",
         "kept",
-        "last_given",
         "nacked",
         "name",
         "number",
@@ -114,7 +112,6 @@ class StreamReader(RunReader):
         self._index = 0
         self._place = 0
         self.unacked = self.delivered = self.redelivered = self.acked = self.nacked = 0
-        self.last_given: Message | None = None
         self.placed = self._at_it = False
         self._timer = owner.clock.timer(self.hand_out)
 
@@ -134,6 +131,16 @@ class StreamReader(RunReader):
         """The place before which everything is settled."""
         pending = self.progress.pending
         return pending[0] if pending else self.place
+
+    def time_at(self, place: int) -> int | None:
+        """When the message at a place came, if it is among those that are read just now."""
+        run = self._run
+        if run is None:
+            return None
+        index = run.index_of(place)
+        if index >= len(run.messages) or run.messages[index].place != place:
+            return None
+        return run.messages[index].received_at
 
     @property
     def active(self) -> int:
@@ -273,7 +280,7 @@ class StreamReader(RunReader):
                 self._index = index + 1
                 given += 1
 
-    def _give_many(self, run: MessageRun, index: int) -> int:  # noqa: C901, PLR0912 -- as above
+    def _give_many(self, run: MessageRun, index: int) -> int:  # noqa: C901 -- as above
         """Give what follows in a run to the one who waits, all of which is for it; says how much.
 
         Measured with ``benchmarks/streams.py``: a third less than to give each by itself.
@@ -320,8 +327,6 @@ class StreamReader(RunReader):
         if memory.used >= memory.high:
             memory.went_over()
         self.delivered += index - begun
-        if index > begun:
-            self.last_given = messages[index - 1]
         self._index = index
         return index - begun
 
@@ -362,7 +367,6 @@ class StreamReader(RunReader):
             self._cannot_write(message, error)
             return True
         self.delivered += 1
-        self.last_given = message
         self._line.had_turn(consumer, more=more)
         return True
 

@@ -22,6 +22,7 @@ from stompy_broker.routing.stream_choice import StreamChoice
 from stompy_broker.routing.stream_orders import ReaderFigures
 from stompy_broker.routing.stream_reader import StreamReader
 from stompy_broker.routing.stream_source import StreamSource
+from stompy_broker.routing.stream_times import StreamTimes
 from stompy_broker.store.entry_log import EntryLogs
 
 MOST_NAMES: Final = 65_536
@@ -59,6 +60,7 @@ class StreamReaders(ReaderOwner):
         "_restored",
         "_services",
         "_stream",
+        "_times",
         "by_name",
         "past",
     )
@@ -84,6 +86,7 @@ class StreamReaders(ReaderOwner):
         self._last = 0
         self._by_number: dict[int, StreamReader] = {}
         self._of: dict[Consumer, StreamReader] = {}
+        self._times = StreamTimes(source)
         self.by_name: dict[str, StreamReader] = {}
         self.past = [0, 0, 0, 0]
 
@@ -366,14 +369,37 @@ class StreamReaders(ReaderOwner):
             unacked += reader.unacked
         return delivered, redelivered, acked, nacked, unacked
 
+    def learn_ages(self, done: Callable[[], None] | None = None) -> None:
+        """Learn when the messages came at which readers are, and call ``done`` then."""
+        stream = self._stream
+        places = {
+            place
+            for reader in self.every()
+            if reader.time_at(place := max(reader.first_unsettled, stream.first)) is None
+        }
+        places |= {
+            stream.clamped(place) for name, place in self._kept.items() if name not in self.by_name
+        }
+        places.discard(stream.next)
+        self._times.want(places, done)
+
+    def _behind(self, place: int, reader: StreamReader | None = None) -> int | None:
+        """How old the message at a place is; 0 = none is there, None = it is not known."""
+        if place >= self._stream.next:
+            return 0
+        came = None if reader is None else reader.time_at(place)
+        if came is None:
+            came = self._times.at(place)
+        return None if came is None else max(self._services.wall() - came, 0)
+
     def figures(self) -> Iterator[ReaderFigures]:
         """Each reader at this moment, and the names that nobody reads under."""
-        end, now = self._stream.next, self._services.wall()
+        self.learn_ages()
+        end = self._stream.next
         for reader in self.every():
-            choice, last = reader.choice, reader.last_given
+            choice = reader.choice
             settled = max(reader.first_unsettled, self._stream.first)
             lag = max(end - settled, 0)
-            behind = now - last.received_at if last is not None and lag else 0
             yield ReaderFigures(
                 name=reader.name,
                 number=next((one.number for one in reader.consumers), 0),
@@ -383,7 +409,7 @@ class StreamReaders(ReaderOwner):
                 settled=settled,
                 kept=None if reader.kept < 0 else reader.kept,
                 lag=lag,
-                behind_ms=max(behind, 0),
+                behind_ms=self._behind(settled, reader),
                 unacked=reader.unacked,
                 waiting=reader.waiting_back,
                 delivered=reader.delivered,
@@ -398,7 +424,8 @@ class StreamReaders(ReaderOwner):
             if name not in self.by_name:
                 here = self._stream.clamped(place)
                 nothing = 0, 0, 0, 0, 0, 0
-                yield ReaderFigures(name, 0, 0, 0, here, here, place, end - here, 0, *nothing)
+                behind = self._behind(here)
+                yield ReaderFigures(name, 0, 0, 0, here, here, place, end - here, behind, *nothing)
 
 
 def _of_one(messages: list[Message], number: int) -> bool:

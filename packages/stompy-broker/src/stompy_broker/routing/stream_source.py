@@ -28,7 +28,7 @@ from stompy_broker.routing.message_source import MessageRun, MessageSource, RunR
 from stompy_broker.routing.reader_message import OffsetMessage, ReaderMessage
 from stompy_broker.routing.reading import StartAt, StreamStart
 from stompy_broker.routing.stream_choice import filter_value_of
-from stompy_broker.store.entry_log import EntryLogs, LogEnds, LogPage, WantedValues
+from stompy_broker.store.entry_log import EntryLogs, LogEnds, LogPage, PageRead, WantedValues
 from stompy_broker.store.interface import MessageStore
 
 TAIL_BYTES: Final = 8 * 1024 * 1024
@@ -373,6 +373,26 @@ class StreamSource(MessageSource):
             found(number)
         else:
             found(self.next)
+
+    def time_at(self, place: int) -> int | None:
+        """When the message at a place came; None: it is not in memory for live readers."""
+        tail = self._tail
+        if not tail or place < tail[0].first:
+            return None
+        for run in reversed(tail):
+            if run.first <= place:
+                # What nobody has read is not made ready for this.
+                index, ready = place - run.first, run.messages
+                later = run.later
+                if index < len(ready):
+                    return ready[index].received_at
+                index -= len(ready)
+                return later[index].received_at if index < len(later) else None
+        return None
+
+    def read_block(self, place: int, done: PageRead) -> None:
+        """Have the store read as little as it can from a place on."""
+        self._logs.read(self._name, place, done, limit=1)
 
     def clamped(self, place: int) -> int:
         """The nearest place where something is or comes next."""

@@ -692,7 +692,8 @@ class ReaderRow(Record):
         settled: the offset after the last message up to which all are settled.
         kept: the offset from which the next reader of that name goes on; null = none is kept.
         lag: messages from there to the end of the stream.
-        behind_ms: how much older the message at that place is than now; 0 = it has read all.
+        behind_ms: how old the first message is that it has not settled; 0 = it has settled all,
+            null = not known yet, because it is to be read from disk.
         unacked: messages that it was given and has not settled.
         waiting: messages that it was given before, and that come again later.
         delivered: deliveries, redeliveries included.
@@ -715,7 +716,7 @@ class ReaderRow(Record):
     settled: int = 0
     kept: int | None = None
     lag: int = 0
-    behind_ms: int = field(default=0, metadata=_MOVING)
+    behind_ms: int | None = field(default=0, metadata=_MOVING)
     unacked: int = 0
     waiting: int = 0
     delivered: int = 0

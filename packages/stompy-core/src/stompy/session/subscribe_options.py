@@ -164,7 +164,10 @@ def start_of(offset: int | str | datetime | timedelta | None) -> str | None:
         return offset
     if isinstance(offset, datetime):
         if offset.utcoffset() is None:
-            raise ValueError(f"offset= needs a time zone: {offset.isoformat(' ')} is none")
+            raise ValueError(
+                f"offset= needs a time zone, which {offset.isoformat(' ')} has not: give such as "
+                "datetime.now(timezone.utc)"
+            )
         milliseconds = math.floor(offset.timestamp() * 1000)
         # What is no more than that would be taken for seconds.
         small = milliseconds <= _MOST_SECONDS

@@ -112,7 +112,7 @@ class StreamCommands:
 
     def _find(self, call: Call) -> Steps[tuple[Queue, StreamFigures]]:
         queue = self._context.queue(call.args["stream"])
-        figures = yield from stream_figures(queue)
+        figures = yield from stream_figures(queue, ages=True)
         if figures is None:
             raise bad(f"{queue.destination} is no stream")
         return queue, figures

@@ -15,11 +15,16 @@ from stompy_broker.routing.stream_orders import ReaderFigures, StreamFigures
 _AT_ONCE = 100
 
 
-def stream_figures(queue: Queue) -> Steps[StreamFigures | None]:
-    """Ask a queue for what there is to know of it as a stream; None = it is none."""
+def stream_figures(queue: Queue, *, ages: bool = False) -> Steps[StreamFigures | None]:
+    """Ask a queue for what there is to know of it as a stream; None = it is none.
+
+    Args:
+        queue: which one.
+        ages: wait for what only the disk knows, by how much readers are behind.
+    """
     if not queue.policy.is_stream:
         return None
-    browsed: Browsed = yield from ask(partial(queue.browse, Browse(most=0, stream=True)))
+    browsed: Browsed = yield from ask(partial(queue.browse, Browse(most=0, stream=True, ages=ages)))
     return browsed.stream
 
 
@@ -75,7 +80,7 @@ class ReaderSnapshots:
         rows: list[ReaderRow] = []
         for number, queue in enumerate(list(self._router.queues.values()), 1):
             if lives_here(self._cluster, queue):
-                figures = yield from stream_figures(queue)
+                figures = yield from stream_figures(queue, ages=True)
                 if figures is not None:
                     rows += [reader_row(queue, one, broker) for one in figures.readers]
             if number % _AT_ONCE == 0:
