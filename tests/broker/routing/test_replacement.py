@@ -497,15 +497,15 @@ class LastValueModel(RuleBasedStateMachine):
             value.state, value.due = ("later", due) if due else ("waiting", 0.0)
 
     def take(self) -> None:
-        """See what was delivered since."""
+        """See what was delivered since: the first ones, whoever of the takers has which."""
         self.house.moment()
+        found = [(taker, message) for taker in self.takers for message in taker.taken]
+        numbers = [int(text(message)) for _, message in found]
+        assert sorted(numbers) == sorted(self.expected()[: len(numbers)])
+        for number, (taker, message) in zip(numbers, found, strict=True):
+            self.values[number].state = "held"
+            self.held[number] = (taker, message)
         for taker in self.takers:
-            for message in taker.taken:
-                value = self.values[int(text(message))]
-                assert value.state == "waiting"
-                assert value.number == self.expected()[0]
-                value.state = "held"
-                self.held[value.number] = (taker, message)
             taker.taken.clear()
 
     # -- what happens --------------------------------------------------------------------------
