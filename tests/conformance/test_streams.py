@@ -651,6 +651,13 @@ def test_on_a_queue_these_headers_mean_nothing_and_are_refused(
     assert header.partition(":")[0] in error.body.decode()
 
 
+def test_a_reader_alone_has_no_priority_over_others(peer: Peer, stream: str) -> None:
+    send(peer, stream, "a")
+    peer.send(f"SUBSCRIBE\nid:0\ndestination:{stream}\nx-priority:5\nreceipt:r\n\n\0")
+    error = peer.expect_error("not-supported", receipt="r")
+    assert "x-stream-consumer" in error.body.decode()
+
+
 def test_a_sender_does_not_write_offsets(peer: Peer, queue: str) -> None:
     send(peer, queue, "a", headers="x-stream-offset:17\n")
     subscribe(peer, queue)

@@ -11,7 +11,7 @@ from stompy_broker.session.stream_request import read_reading
 
 def test_who_says_nothing_reads_what_is_to_come() -> None:
     assert read_reading({"destination": "/stream/s", "ack": "client"}) is None
-    assert read_reading({"x-stream-offset": "", "share": "", "x-stream-filter": " , "}) is None
+    assert read_reading({"x-stream-offset": "", "share": "", "x-stream-filter": " "}) is None
     assert read_reading({"x-stream-offset": "next"}) is None
 
 
@@ -92,6 +92,7 @@ def test_all_that_can_be_said(headers: dict[str, str], reading: Reading) -> None
         ({"x-stream-consumer": "a\tb"}, "bad-header", "printed"),
         ({"x-stream-consumer": "a" * 256}, "bad-header", "255"),
         ({"x-stream-filter": ",".join(map(str, range(65)))}, "bad-header", "64 are the most"),
+        ({"x-stream-filter": " , "}, "bad-header", "names no value"),
         ({"share": "true"}, "bad-header", "readers of one name"),
         ({"x-stream-consumer": "a", "share": "b"}, "bad-header", "share must be"),
     ],

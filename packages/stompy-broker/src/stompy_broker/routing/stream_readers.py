@@ -98,7 +98,7 @@ class StreamReaders(ReaderOwner):
         reading = terms.reading or _PLAIN
         destination = self.identity.destination
         if not reading.name:
-            if terms.single_active:
+            if terms.single_active or terms.priority:
                 return ProtocolError(
                     ErrorCode.NOT_SUPPORTED,
                     f"{destination} is a stream: each consumer reads all of it, unless several "

@@ -102,8 +102,10 @@ def _start(headers: Mapping[str, str], *, named: bool) -> tuple[StreamStart, boo
 
 
 def _filters(headers: Mapping[str, str]) -> frozenset[str]:
-    values = [value.strip() for value in headers.get(_FILTER, "").split(",")]
-    filters = frozenset(values) - {""}
+    text = headers.get(_FILTER, "")
+    filters = frozenset([value.strip() for value in text.split(",")]) - {""}
+    if "," in text and not filters:  # a list of nothing does not mean everything
+        raise ProtocolError(ErrorCode.BAD_HEADER, f"{_FILTER} {text[:40]!r} names no value")
     if len(filters) > _MOST_FILTERS:
         raise ProtocolError(
             ErrorCode.BAD_HEADER,
