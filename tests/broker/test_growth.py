@@ -188,7 +188,7 @@ def test_the_collector_follows_little_while_messages_are_parked(filled: bool) ->
 
 # -- connections ------------------------------------------------------------------------------
 
-IDLE = 12 * 1024
+IDLE = 12_800
 """Bytes of an idle connection at most, beside the kernel's."""
 
 

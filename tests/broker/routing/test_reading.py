@@ -42,7 +42,7 @@ def test_all_that_says_where(text: str, start: StreamStart) -> None:
         "since=5",
         "age=1",
         "age=h",
-        "age=1w",
+        "age=1 fortnight",
         "First",
         "9" * 19,
         "first=1",

@@ -593,11 +593,8 @@ class LastValueModel(RuleBasedStateMachine):
         for value in self.values:
             if value.state == "held":
                 value.state = "waiting"
-        now = self.house.shelf.turns.time.now
+        # The clock begins anew, and the wall with it: what was due then is due then again.
         for value in self.values:
-            if value.state == "later":
-                # Of the new clock; the wall goes by it.
-                value.due = 30.0 if now == 0.0 else value.due
             if value.state != "gone" and value.key and self.there(value.key)[-1] is not value:
                 value.state = "gone"
         self.replaced = figures(self.house.queue).replaced

@@ -187,14 +187,7 @@ class SendHandler:
         self._receipts = receipts
         self._refused: Refused = client.refused
         self._spread: SpreadSender | None = None
-        self._once = UniqueSender(
-            client,
-            self._router,
-            flow_control,
-            subscriptions,
-            receipts,
-            context.send_routes.awaited,
-        )
+        self._once: UniqueSender | None = None
 
     def send_if_allowed(self, head: Head, body: bytes) -> bool | None:
         """Carry out a SEND where not everybody may do everything.
@@ -292,14 +285,14 @@ class SendHandler:
                 if (
                     value is not None
                     and len(value) <= LONGEST
-                    and self._once.send_simple(route, message_head, body, head, value)
+                    and self._unique().send_simple(route, message_head, body, head, value)
                 ):
                     return
             once = found_id(head.found)
             if once is not None:
                 check_once(once, route, message_head, self._router)
                 route.unique = True
-                self._once.send(destination, message_head, body, once, head, receipt)
+                self._unique().send(destination, message_head, body, once, head, receipt)
                 return
         if receipt is None:
             full = self._router.publish(destination, message_head, body, None, self._refused)
@@ -407,6 +400,13 @@ class SendHandler:
                 )
         return self._send_spread(plan.route.text, head, send)
 
+    def _unique(self) -> UniqueSender:
+        if self._once is None:  # most clients never send so
+            client, router, receipts = self._client, self._router, self._receipts
+            flow, awaited = self._flow_control, self._routes.awaited
+            self._once = UniqueSender(client, router, flow, self._subscriptions, receipts, awaited)
+        return self._once
+
     def _send_once(
         self,
         once: DuplicateId,
@@ -419,11 +419,11 @@ class SendHandler:
         receipt = head.headers.get("receipt") or head.receipt
         name = head.headers.get("transaction")
         if name is None:
-            self._once.send(destination, message_head, body, once, head, receipt)
+            self._unique().send(destination, message_head, body, once, head, receipt)
             return
         transaction = self._reserve(name, destination, message_head, body)
         transaction.operations.append(
-            self._once.publication(transaction, destination, message_head, body, once)
+            self._unique().publication(transaction, destination, message_head, body, once)
         )
         self._receipts.answer(receipt)
 
