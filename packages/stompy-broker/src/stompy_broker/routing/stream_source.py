@@ -22,6 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from stompy.compiler import mypyc_attr
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.message_source import MessageRun, MessageSource, RunReader
@@ -73,6 +74,7 @@ class TailRun(MessageRun):
         return messages
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class StreamSource(MessageSource):
     """Has the messages of one stream.
 
