@@ -503,7 +503,7 @@ class LastValueModel(RuleBasedStateMachine):
         numbers = [int(text(message)) for _, message in found]
         assert sorted(numbers) == sorted(self.expected()[: len(numbers)])
         for number, (taker, message) in zip(numbers, found, strict=True):
-            self.values[number].state = "held"
+            self.values[number].state, self.values[number].due = "held", 0.0
             self.held[number] = (taker, message)
         for taker in self.takers:
             taker.taken.clear()
@@ -593,7 +593,9 @@ class LastValueModel(RuleBasedStateMachine):
         for value in self.values:
             if value.state == "held":
                 value.state = "waiting"
-        # The clock begins anew, and the wall with it: what was due then is due then again.
+            elif value.state == "waiting" and value.due:
+                # The clock begins anew, and the wall with it: what was due then is due then again.
+                value.state = "later"
         for value in self.values:
             if value.state != "gone" and value.key and self.there(value.key)[-1] is not value:
                 value.state = "gone"
