@@ -222,7 +222,7 @@ def test_hostile_names_headers_and_bodies_reach_the_terminal_as_pictures() -> No
         for name in names:
             headers = {f"x{name}".replace(":", "") or "x": name}
             body = f"{name}\x1b[2J\x9b".encode()
-            if name.isprintable() and not name[0].isspace():  # the broker takes no others
+            if name.isprintable() and name == name.strip():  # the broker takes no others
                 client.message(f"/queue/q{name}", body, headers=headers)
             client.message("/queue/a-first", body, headers=headers)
         client.wait_for_receipt(client.message("/queue/z", "x", receipt=True))
