@@ -176,10 +176,10 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         connection = self._connection
-        # From Python 3.12 on a connection may keep one open at all times.
-        begins = getattr(connection, "autocommit", None) is not False
         with self._lock:
             self._check_thread()
+            # From Python 3.12 on a connection may keep one open at all times.
+            begins = getattr(connection, "autocommit", None) is not False
             if begins:
                 if connection.in_transaction:
                     raise RuntimeError(
