@@ -25,7 +25,7 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done, Refused, nobody_asks
 from stompy_broker.routing.bookkeeping import accounts_for
-from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.companion_queue import CompanionQueue
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
@@ -39,10 +39,8 @@ from stompy_broker.routing.interface import (
     QueueIdentity,
     QueueKind,
     Remove,
-    RestorableQueue,
 )
 from stompy_broker.routing.paging import BodyReader, first_without_body
-from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.retained_table import Entry
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
@@ -57,7 +55,7 @@ _NOT_BEFORE: Final = 1.0
 """Seconds between two looks at what has ended."""
 
 
-class RetainedQueue(RestorableQueue):
+class RetainedQueue(CompanionQueue):
     """The last messages of topics.
 
     Args:
@@ -239,46 +237,6 @@ class RetainedQueue(RestorableQueue):
     def admit(self, count: int, before: int, done: Done) -> None:
         """Take more: whether there is room is asked where the topics are known."""
         done()
-
-    def attach(self, consumer: Consumer, done: Done | None = None) -> None:
-        """Refuse a consumer: nobody takes messages from here."""
-        if done is not None:
-            done(ProtocolError(ErrorCode.BAD_DESTINATION, f"{self.destination} has no consumers"))
-
-    def detach(
-        self,
-        consumer: Consumer,
-        unsettled: Iterable[Message] = (),
-        *,
-        lost: bool = False,
-        done: Done | None = None,
-    ) -> None:
-        """Let somebody go who never took part."""
-        if done is not None:
-            done()
-
-    def resume(self, consumer: Consumer) -> None:
-        """Do nothing: nobody takes part."""
-
-    def settle(
-        self, message: Message, rejection: Rejection | None = None, done: Done | None = None
-    ) -> None:
-        """Do nothing: nobody has a message."""
-        if done is not None:
-            done()
-
-    def settle_many(
-        self,
-        messages: Iterable[Message],
-        rejection: Rejection | None,
-        done: Done | None,
-        then: Callable[[], None],
-    ) -> None:
-        """Do nothing: nobody has a message."""
-        if done is not None:
-            for _ in messages:
-                done()
-        then()
 
     def stats(
         self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None

@@ -30,7 +30,7 @@ from stompy_broker.routing.absence import Absence
 from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
 from stompy_broker.routing.batching import BatchedWork
 from stompy_broker.routing.bookkeeping import accounts_for
-from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.companion_queue import CompanionQueue
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
@@ -51,14 +51,12 @@ from stompy_broker.routing.interface import (
     QueueIdentity,
     QueueKind,
     Reschedule,
-    RestorableQueue,
     Unschedule,
 )
 from stompy_broker.routing.moving import carry_out
 from stompy_broker.routing.named_schedules import NamedSchedules, may_have_name
 from stompy_broker.routing.paging import READ_MESSAGES, BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
-from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.schedule_departures import ScheduleDepartures
 from stompy_broker.routing.schedule_reports import ScheduleReports
 from stompy_broker.routing.schedule_walk import browse_schedules
@@ -77,7 +75,7 @@ _SOON: Final = 0.05
 _AT_ONCE: Final = ScheduleSpec()
 
 
-class ScheduleQueue(RestorableQueue):
+class ScheduleQueue(CompanionQueue):
     """The messages that are to come later to one destination.
 
     Args:
@@ -373,46 +371,6 @@ class ScheduleQueue(RestorableQueue):
     def admit(self, count: int, before: int, done: Done) -> None:
         """Take more: it is not bounded."""
         done()
-
-    def attach(self, consumer: Consumer, done: Done | None = None) -> None:
-        """Refuse a consumer: nobody takes messages from here."""
-        if done is not None:
-            done(ProtocolError(ErrorCode.BAD_DESTINATION, f"{self.destination} has no consumers"))
-
-    def detach(
-        self,
-        consumer: Consumer,
-        unsettled: Iterable[Message] = (),
-        *,
-        lost: bool = False,
-        done: Done | None = None,
-    ) -> None:
-        """Let somebody go who never took part."""
-        if done is not None:
-            done()
-
-    def resume(self, consumer: Consumer) -> None:
-        """Do nothing: nobody takes part."""
-
-    def settle(
-        self, message: Message, rejection: Rejection | None = None, done: Done | None = None
-    ) -> None:
-        """Do nothing: nobody has a message."""
-        if done is not None:
-            done()
-
-    def settle_many(
-        self,
-        messages: Iterable[Message],
-        rejection: Rejection | None,
-        done: Done | None,
-        then: Callable[[], None],
-    ) -> None:
-        """Do nothing: nobody has a message."""
-        if done is not None:
-            for _ in messages:
-                done()
-        then()
 
     def stats(
         self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
